@@ -1,1 +1,5 @@
-//! The map of collimator.
+//! Map comes here.
+
+pub mod moment;
+pub mod sampling;
+pub mod trace;

@@ -1,0 +1,333 @@
+//! `Rule`, its parts, and what it matches on.
+
+use super::pattern::Pattern;
+use super::reservoir::{Reservoir, ReservoirSize};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A share of requests, from 0 (none) to 1 (all), kept to full precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(f64); // invariant: 0.0 <= rate <= 1.0, so never NaN
+
+/// The value was not between 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("rate {0} is not between 0 and 1")]
+pub struct RateOutOfRange(pub f64);
+
+impl Rate {
+    /// Keeps nothing.
+    pub const NONE: Rate = Rate(0.0);
+    /// Keeps everything.
+    pub const ALL: Rate = Rate(1.0);
+    /// X-Ray's own default.
+    pub const FIVE_PERCENT: Rate = Rate(0.05);
+
+    /// The share.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// Whether `draw`, uniform over all of `u64`, falls into this share. 0 never keeps and 1 always does.
+    pub fn keeps(self, draw: u64) -> bool {
+        // 2^64 as a float is exact, and so is the product's range: rate 1 gives 2^64, which no draw reaches.
+        u128::from(draw) < (self.0 * 18_446_744_073_709_551_616.0) as u128
+    }
+}
+
+impl TryFrom<f64> for Rate {
+    type Error = RateOutOfRange;
+
+    fn try_from(rate: f64) -> Result<Rate, RateOutOfRange> {
+        if (0.0..=1.0).contains(&rate) { Ok(Rate(rate)) } else { Err(RateOutOfRange(rate)) }
+    }
+}
+
+/// Where a rule stands in the order: 1 to 9999, lower first. X-Ray's `Default` has 10000 and is not one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(u16);
+
+impl Priority {
+    /// What X-Ray shows for `Default`.
+    pub const DEFAULT_RULE: Priority = Priority(10_000);
+
+    /// `None` outside 1 to 9999.
+    pub fn new(priority: i64) -> Option<Priority> {
+        (1..=9_999).contains(&priority).then_some(Priority(priority as u16))
+    }
+
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// What a rule is called. Shared, because segments and metrics carry it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleName(Arc<str>);
+
+impl RuleName {
+    /// X-Ray's name for the catch-all.
+    pub const DEFAULT: &'static str = "Default";
+
+    /// Any text; what a rule file may say is `config`'s business.
+    pub fn new(name: &str) -> RuleName {
+        RuleName(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a rule was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, or `built-in`.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl Place {
+    /// The place of what nobody wrote.
+    pub fn built_in() -> Place {
+        Place { file: "built-in".into(), line: 0, column: 0 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            _ => write!(f, "{}:{}:{}", self.file, self.line, self.column),
+        }
+    }
+}
+
+/// One or more patterns, any of which will do. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Globs(Vec<Pattern>);
+
+impl Globs {
+    /// What a rule says that does not mention the field.
+    pub fn anything() -> Globs {
+        Globs(vec![Pattern::anything()])
+    }
+
+    /// `None` if there are no patterns.
+    pub fn new(patterns: Vec<Pattern>) -> Option<Globs> {
+        (!patterns.is_empty()).then_some(Globs(patterns))
+    }
+
+    /// The patterns, in the order written.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.0
+    }
+
+    /// Whether any text matches.
+    pub fn is_anything(&self) -> bool {
+        self.0.iter().any(Pattern::is_anything)
+    }
+
+    /// Whether one pattern matches all of `text`.
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(text))
+    }
+
+    /// As [`Globs::matches`] for a `Host`: the port counts only for patterns that have a colon themselves.
+    fn matches_host(&self, host: &str) -> bool {
+        let bare = without_port(host);
+        self.0.iter().any(|pattern| pattern.matches(if pattern.as_str().contains(':') { host } else { bare }))
+    }
+}
+
+/// `example.com:8080` → `example.com`, `[::1]:80` → `[::1]`.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => {
+            if name.contains(':') && !name.ends_with(']') { host } else { name }
+        }
+        _ => host,
+    }
+}
+
+/// Looks up what rules call attributes; here, request headers by lower-case name.
+pub trait Attributes {
+    /// The first value, if there is a legible one.
+    fn attribute(&self, name: &str) -> Option<&str>;
+}
+
+/// What is known of a request. An empty `host` or an absent `service_type` is unknown, and matches any pattern.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a, A> {
+    /// The segment's name.
+    pub service_name: &'a str,
+    /// The segment's `origin`.
+    pub service_type: Option<&'a str>,
+    /// `Host` or `:authority`, port included.
+    pub host: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The path as received, without the query.
+    pub path: &'a str,
+    /// The headers.
+    pub attributes: &'a A,
+}
+
+/// What a rule asks of a request; every part must match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matchers {
+    /// Against the segment's name.
+    pub service_name: Globs,
+    /// Against the segment's `origin`.
+    pub service_type: Globs,
+    /// Against the host.
+    pub host: Globs,
+    /// Against the method.
+    pub http_method: Globs,
+    /// Against the path.
+    pub url_path: Globs,
+    /// Against the ARN of the resource, which no sidecar knows: anything matches.
+    pub resource_arn: Globs,
+    /// Lower-case header name and the pattern its value must match; an absent header does not match.
+    pub attributes: Vec<(Box<str>, Pattern)>,
+}
+
+impl Default for Matchers {
+    fn default() -> Matchers {
+        Matchers {
+            service_name: Globs::anything(),
+            service_type: Globs::anything(),
+            host: Globs::anything(),
+            http_method: Globs::anything(),
+            url_path: Globs::anything(),
+            resource_arn: Globs::anything(),
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl Matchers {
+    /// Whether every part matches.
+    pub fn matches<A: Attributes>(&self, facts: &Facts<'_, A>) -> bool {
+        self.url_path.matches(facts.path)
+            && self.http_method.matches(facts.method)
+            && (facts.host.is_empty() || self.host.matches_host(facts.host))
+            && self.service_name.matches(facts.service_name)
+            && facts.service_type.is_none_or(|service_type| self.service_type.matches(service_type))
+            && self.attributes.iter().all(|(name, pattern)| {
+                facts.attributes.attribute(name).is_some_and(|value| pattern.matches(value))
+            })
+    }
+
+    /// Whether the rule speaks of user agents, and so may name probes.
+    pub fn names_user_agents(&self) -> bool {
+        self.attributes.iter().any(|(name, _)| &**name == "user-agent")
+    }
+}
+
+/// What a rule has given and counted. Survives a reload under the rule's name.
+#[derive(Debug, Default)]
+pub struct RuleState {
+    /// Its places.
+    pub reservoir: Reservoir,
+    /// Kept by the reservoir.
+    pub by_reservoir: Count,
+    /// Kept by the rate.
+    pub by_rate: Count,
+    /// Not kept.
+    pub dropped: Count,
+}
+
+/// A count that several workers add to.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One sampling rule, compiled.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Unique in its set.
+    pub name: RuleName,
+    /// Its place in the order.
+    pub priority: Priority,
+    /// Kept each second before the rate applies.
+    pub reservoir: ReservoirSize,
+    /// The share kept of the rest.
+    pub rate: Rate,
+    /// What it asks of a request.
+    pub matchers: Matchers,
+    /// For people.
+    pub description: Option<String>,
+    /// Where it was written.
+    pub place: Place,
+    /// What it has given and counted.
+    pub state: Arc<RuleState>,
+}
+
+impl Rule {
+    /// The catch-all: priority 10000, matches everything.
+    pub fn default_rule(reservoir: ReservoirSize, rate: Rate, place: Place) -> Rule {
+        Rule {
+            name: RuleName::new(RuleName::DEFAULT),
+            priority: Priority::DEFAULT_RULE,
+            reservoir,
+            rate,
+            matchers: Matchers::default(),
+            description: None,
+            place,
+            state: Arc::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_counts_only_for_patterns_that_have_one() {
+        let globs = |text: &str| Globs::new(vec![Pattern::new(text)]).unwrap();
+        assert!(globs("example.com").matches_host("Example.com:8080"));
+        assert!(!globs("example.com:80").matches_host("example.com:8080"));
+        assert!(globs("example.com:*").matches_host("example.com:8080"));
+        assert!(globs("[??1]").matches_host("[::1]:80"));
+        assert_eq!(without_port("::1"), "::1");
+    }
+
+    #[test]
+    fn trap_17_a_rate_of_five_is_an_error_and_not_500_percent() {
+        assert_eq!(Rate::try_from(5.0), Err(RateOutOfRange(5.0)));
+        assert!(Rate::try_from(-0.0).is_ok());
+        assert!(Rate::try_from(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn rates_are_exact_at_their_ends() {
+        assert!(!Rate::NONE.keeps(0));
+        assert!(Rate::ALL.keeps(u64::MAX));
+        assert!(!Rate::try_from(0.5).unwrap().keeps(1 << 63));
+        assert!(Rate::try_from(0.5).unwrap().keeps((1 << 63) - 1));
+    }
+}
