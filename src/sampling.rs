@@ -146,11 +146,16 @@ impl RuleSet {
 
     /// Takes over reservoirs and counts of rules of the same name, so that a reload never hands out a second burst.
     pub fn carry_over(&mut self, previous: &RuleSet) {
-        let states: HashMap<&str, &Arc<rule::RuleState>> =
-            previous.iter().map(|rule| (rule.name.as_str(), &rule.state)).collect();
+        let states: HashMap<&RuleName, &Arc<rule::RuleState>> =
+            previous.iter().map(|rule| (&rule.name, &rule.state)).collect();
+        self.adopt(|name| states.get(name).map(|state| Arc::clone(state)));
+    }
+
+    /// Takes over what `state_of` remembers, also of rules that were away for a while.
+    pub fn adopt(&mut self, mut state_of: impl FnMut(&RuleName) -> Option<Arc<rule::RuleState>>) {
         for rule in self.rules.iter_mut().chain([&mut self.default]) {
-            if let Some(state) = states.get(rule.name.as_str()) {
-                rule.state = Arc::clone(state);
+            if let Some(state) = state_of(&rule.name) {
+                rule.state = state;
             }
         }
     }

@@ -33,7 +33,17 @@ pub enum Trusted {
 
 impl Default for TrustPolicy {
     fn default() -> TrustPolicy {
-        TrustPolicy { trusted: Trusted::Internal, cap: ReservoirSize::per_second(10) }
+        TrustPolicy { trusted: Trusted::Internal, cap: Trusted::Internal.usual_cap() }
+    }
+}
+
+impl Trusted {
+    /// Whoever lists networks means these and no others; by default a public client may have a few traces kept.
+    fn usual_cap(&self) -> ReservoirSize {
+        match self {
+            Trusted::Networks(_) => ReservoirSize::default(),
+            Trusted::All | Trusted::None | Trusted::Internal => ReservoirSize::per_second(10),
+        }
     }
 }
 
@@ -47,7 +57,7 @@ impl FromStr for TrustPolicy {
 
     /// `internal`, `all`, `none`, networks and a cap, separated by commas: `10.0.0.0/8,192.168.0.0/16,5/s`.
     fn from_str(text: &str) -> Result<TrustPolicy, BadTrust> {
-        let mut policy = TrustPolicy::default();
+        let mut cap = None;
         let mut networks = Vec::new();
         let mut word = None;
         for part in text.split(',').map(str::trim) {
@@ -59,19 +69,20 @@ impl FromStr for TrustPolicy {
                 _ => match part.strip_suffix("/s") {
                     Some(places) => {
                         let places: f64 = places.parse().map_err(|_| bad())?;
-                        policy.cap = ReservoirSize::try_from(places).map_err(|_| bad())?;
+                        cap = Some(ReservoirSize::try_from(places).map_err(|_| bad())?);
                     }
                     None => networks.push(part.parse().map_err(|_| bad())?),
                 },
             }
         }
-        policy.trusted = match (word, networks.is_empty()) {
+        let trusted = match (word, networks.is_empty()) {
             (Some(word), true) => word,
             (None, true) => Trusted::Internal,
             (None, false) => Trusted::Networks(networks),
             (Some(_), false) => return Err(BadTrust(text.to_owned())),
         };
-        Ok(policy)
+        let cap = cap.unwrap_or_else(|| trusted.usual_cap());
+        Ok(TrustPolicy { trusted, cap })
     }
 }
 
@@ -87,7 +98,7 @@ impl std::fmt::Display for TrustPolicy {
                 }
             }
         }
-        if self.cap != TrustPolicy::default().cap {
+        if self.cap != self.trusted.usual_cap() {
             write!(f, ",{}/s", self.cap.get())?;
         }
         Ok(())
@@ -253,6 +264,7 @@ mod tests {
         for text in ["", "some", "10.0.0.0/33", "x/s", "-1/s", "all,10.0.0.0/8"] {
             assert!(text.parse::<TrustPolicy>().is_err(), "{text}");
         }
+        assert_eq!("10.0.0.0/8".parse::<TrustPolicy>().unwrap().cap, ReservoirSize::default());
         assert_eq!("10.0.0.0/8,5/s".parse::<TrustPolicy>().unwrap().to_string(), "10.0.0.0/8,5/s");
     }
 }
