@@ -45,3 +45,5 @@ pub mod trace;
 
 pub mod sampling;
 
+pub mod config;
+

@@ -1,0 +1,311 @@
+//! `Settings`: checked and final, each value with its source.
+//!
+//! Flag > `COLLIMATOR_*` variable > well-known variable > settings file > default. A value that a stronger one hides is
+//! still checked, so that a file does not break on the day its flag goes away. Only well-known variables are exempt:
+//! they are set for others.
+
+use super::environment::{Environment, Signs};
+use super::flags::RunFlags;
+use super::gather::{Gather, Sourced};
+use super::problem::{Problem, Problems, Severity};
+use super::reload::RulesSource;
+use super::table::{self, CONFIG_FLAG, Setting, variable_of};
+use super::values::{self, AccessLevel, Destination, HeaderCase, LogFormat, Target, Wrong, duration_text};
+use super::yaml::{Codes, Document, MAX_BYTES};
+use crate::sampling::trust::TrustPolicy;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+
+mod readers;
+
+const UNREADABLE: &str = "S000";
+const MISSING: &str = "S004";
+const CONTRADICTION: &str = "S008";
+const OVERRIDDEN: &str = "S102";
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MOST_WORKERS: usize = 256;
+const MOST_CONNECTIONS: usize = 1_000_000;
+
+/// Everything `run` is told. Read once; only rules change later.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where requests for the application arrive.
+    pub listen: Sourced<SocketAddr>,
+    /// The application.
+    pub upstream: Sourced<Target>,
+    /// The page, status and mutations; always loopback.
+    pub admin: Sourced<SocketAddr>,
+    /// Metrics and probes.
+    pub metrics: Sourced<SocketAddr>,
+    /// What the application is called in traces; not yet repaired to X-Ray's alphabet.
+    pub service_name: Sourced<String>,
+    /// File or directory; `None` for the built-in rules.
+    pub rules: Sourced<Option<PathBuf>>,
+    /// Where segments go; never empty, each once.
+    pub sinks: Sourced<Vec<Destination>>,
+    /// Whose decisions count.
+    pub trust: Sourced<TrustPolicy>,
+    /// Threads that carry requests.
+    pub workers: Sourced<NonZeroUsize>,
+    /// Keep every request.
+    pub sample_all: Sourced<bool>,
+    /// Put the trace header on every response.
+    pub response_header: Sourced<bool>,
+    /// The longest a connection to the application may take.
+    pub connect_timeout: Sourced<Duration>,
+    /// From `SIGTERM` to the last new connection.
+    pub drain_delay: Sourced<Duration>,
+    /// From there until requests are cut.
+    pub drain_timeout: Sourced<Duration>,
+    /// How HTTP/1 header names leave.
+    pub header_case: Sourced<HeaderCase>,
+    /// Connections at one time.
+    pub max_connections: Sourced<usize>,
+    /// Which requests get a log line.
+    pub access_log: Sourced<AccessLevel>,
+    /// The least important log lines shown.
+    pub log_level: Sourced<LevelFilter>,
+    /// How log lines look.
+    pub log_format: Sourced<LogFormat>,
+    /// Written once listening.
+    pub port_file: Sourced<Option<PathBuf>>,
+    /// What the environment says about the place.
+    pub signs: Signs,
+}
+
+/// One setting, as `check` and `GET /config` show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// As in the settings file.
+    pub key: &'static str,
+    /// As it would be written.
+    pub value: String,
+    /// Who said it.
+    pub source: String,
+}
+
+impl Settings {
+    /// Reads the settings file, if flags or environment name one, and resolves everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong. On success the second value holds warnings.
+    pub fn read(flags: &RunFlags, environment: &Environment) -> Result<(Settings, Problems), Problems> {
+        let variable = variable_of(CONFIG_FLAG);
+        let (path, source) = match (flags.get(CONFIG_FLAG).last(), environment.get(&variable)) {
+            (Some(path), _) => (path.as_str(), format!("flag --{CONFIG_FLAG}")),
+            (None, Some(path)) => (path, format!("variable {variable}")),
+            (None, None) => return Settings::resolve(flags, environment, None),
+        };
+        let mut bytes = Vec::new();
+        let read = File::open(Path::new(path))
+            .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Settings::resolve(flags, environment, Some((path, &bytes))),
+            Err(error) => {
+                let reason = match error.kind() {
+                    ErrorKind::NotFound => "there is no such file".to_owned(),
+                    ErrorKind::PermissionDenied => "permission denied".to_owned(),
+                    _ => error.to_string(),
+                };
+                let message = format!("the settings file `{path}` cannot be read: {reason}");
+                Err(Problem::at_name(UNREADABLE, &source, message)
+                    .hint("check the path and who may read it")
+                    .into())
+            }
+        }
+    }
+
+    /// Resolves flags, environment and the settings file's name and content.
+    ///
+    /// # Errors
+    /// Everything that is wrong. On success the second value holds warnings.
+    pub fn resolve(
+        flags: &RunFlags,
+        environment: &Environment,
+        file: Option<(&str, &[u8])>,
+    ) -> Result<(Settings, Problems), Problems> {
+        let document = match file.map(|(name, bytes)| Document::parse(name, bytes, Codes::SETTINGS)) {
+            None => None,
+            Some(Ok(document)) => Some(document),
+            Some(Err(problems)) => return Err(problems),
+        };
+        let mut gather = Gather::new(flags, environment, document);
+        let upstream = gather.upstream();
+        let settings = Settings {
+            listen: gather
+                .one(&table::LISTEN, values::address, || SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8000))),
+            admin: gather
+                .one(&table::ADMIN, values::loopback, || SocketAddr::from((Ipv4Addr::LOCALHOST, 9901))),
+            metrics: gather
+                .one(&table::METRICS, values::address, || SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9464))),
+            service_name: gather.service_name(),
+            rules: gather.one(&table::RULES, |text| values::path(text).map(Some), || None),
+            sinks: gather.sinks(),
+            trust: gather.trust(),
+            workers: gather.one(&table::WORKERS, |text| values::count(text, MOST_WORKERS), default_workers),
+            sample_all: gather.one(&table::SAMPLE_ALL, values::flag, || false),
+            response_header: gather.one(&table::RESPONSE_HEADER, values::flag, || false),
+            connect_timeout: gather.duration(
+                &table::CONNECT_TIMEOUT,
+                Duration::from_millis(1),
+                Duration::from_secs(300),
+                Duration::from_secs(2),
+            ),
+            drain_delay: gather.duration(&table::DRAIN_DELAY, Duration::ZERO, HOUR, Duration::from_secs(5)),
+            drain_timeout: gather.duration(
+                &table::DRAIN_TIMEOUT,
+                Duration::ZERO,
+                HOUR,
+                Duration::from_secs(25),
+            ),
+            header_case: gather.one(&table::HEADER_CASE, HeaderCase::read, HeaderCase::default),
+            max_connections: gather.one(
+                &table::MAX_CONNECTIONS,
+                |text| values::count(text, MOST_CONNECTIONS).map(NonZeroUsize::get),
+                || 10_000,
+            ),
+            access_log: gather.one(&table::ACCESS_LOG, AccessLevel::read, AccessLevel::default),
+            log_level: gather.one(&table::LOG_LEVEL, values::level, || LevelFilter::INFO),
+            log_format: gather.one(&table::LOG_FORMAT, LogFormat::read, LogFormat::default),
+            port_file: gather.one(&table::PORT_FILE, |text| values::path(text).map(Some), || None),
+            signs: environment.signs(),
+            upstream,
+        };
+        if gather.problems.is_empty() {
+            settings.agree(&mut gather);
+        }
+        if gather.problems.is_empty() {
+            return Ok((settings, gather.warnings));
+        }
+        // Flags and variables, which have no line, come first.
+        gather.problems.sort_by_line();
+        Err(gather.problems)
+    }
+
+    /// Values that are right one by one and cannot be meant together.
+    fn agree(&self, gather: &mut Gather<'_>) {
+        let ports = [("listen", &self.listen), ("admin", &self.admin), ("metrics", &self.metrics)];
+        for (n, (name, address)) in ports.iter().enumerate() {
+            for (other_name, other) in &ports[..n] {
+                if collide(address.value, other.value) {
+                    let message =
+                        format!("`{name}` takes the port of `{other_name}`, {}", other.value.port());
+                    gather.error_at(&address.source, contradiction(message, "choose another port"));
+                }
+            }
+        }
+        let target = &self.upstream.value;
+        let own_port = ports.iter().find(|(_, address)| reaches(target, address.value));
+        if let Some((name, address)) = own_port {
+            let message =
+                format!("`upstream` {target} is our own `{name}` {}: requests would go round", address.value);
+            let hint = "name the port of the application, or let the sidecar listen on another one";
+            gather.error_at(&self.upstream.source, contradiction(message, hint));
+        }
+        if self.sample_all.value && self.rules.value.is_some() {
+            let place = self.sample_all.source.to_string();
+            let problem =
+                Problem::at_name(OVERRIDDEN, &place, "every request is recorded and the rules are not read")
+                    .hint("remove one of the settings `sample_all` and `rules`")
+                    .severity(Severity::Warning);
+            gather.warnings.push(problem);
+        }
+    }
+
+    /// Where the rules come from.
+    pub fn rules_source(&self) -> RulesSource {
+        match &self.rules.value {
+            _ if self.sample_all.value => RulesSource::SampleAll,
+            Some(path) => RulesSource::Path(path.clone()),
+            None => RulesSource::BuiltIn,
+        }
+    }
+
+    /// Whether header names leave as they came.
+    pub fn preserve_header_case(&self) -> bool {
+        self.header_case.value == HeaderCase::Preserve
+    }
+
+    /// Every setting with its value and source, in the order of `--help`.
+    pub fn entries(&self) -> Vec<Entry> {
+        fn entry<T>(setting: &'static Setting, sourced: &Sourced<T>, text: impl Fn(&T) -> String) -> Entry {
+            Entry { key: setting.key, value: text(&sourced.value), source: sourced.source.to_string() }
+        }
+        fn plain<T: ToString>(value: &T) -> String {
+            value.to_string()
+        }
+        let path = |otherwise: &'static str| {
+            move |path: &Option<PathBuf>| {
+                path.as_ref().map_or_else(|| otherwise.to_owned(), |path| path.display().to_string())
+            }
+        };
+        let duration = |duration: &Duration| duration_text(*duration);
+        let sinks =
+            |sinks: &Vec<Destination>| sinks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        vec![
+            entry(&table::UPSTREAM, &self.upstream, plain),
+            entry(&table::LISTEN, &self.listen, plain),
+            entry(&table::ADMIN, &self.admin, plain),
+            entry(&table::METRICS, &self.metrics, plain),
+            entry(&table::SERVICE_NAME, &self.service_name, plain),
+            entry(&table::RULES, &self.rules, path("built-in")),
+            entry(&table::SINKS, &self.sinks, sinks),
+            entry(&table::TRUST, &self.trust, plain),
+            entry(&table::WORKERS, &self.workers, plain),
+            entry(&table::SAMPLE_ALL, &self.sample_all, plain),
+            entry(&table::RESPONSE_HEADER, &self.response_header, plain),
+            entry(&table::CONNECT_TIMEOUT, &self.connect_timeout, duration),
+            entry(&table::DRAIN_DELAY, &self.drain_delay, duration),
+            entry(&table::DRAIN_TIMEOUT, &self.drain_timeout, duration),
+            entry(&table::HEADER_CASE, &self.header_case, plain),
+            entry(&table::MAX_CONNECTIONS, &self.max_connections, plain),
+            entry(&table::ACCESS_LOG, &self.access_log, plain),
+            entry(&table::LOG_LEVEL, &self.log_level, |level| level.to_string().to_ascii_lowercase()),
+            entry(&table::LOG_FORMAT, &self.log_format, plain),
+            entry(&table::PORT_FILE, &self.port_file, path("none")),
+        ]
+    }
+}
+
+fn contradiction(message: String, hint: &str) -> Wrong {
+    Wrong { code: CONTRADICTION, message, hint: hint.to_owned() }
+}
+
+/// One thread for each CPU this container may use; the standard library reads its quota.
+fn default_workers() -> NonZeroUsize {
+    std::thread::available_parallelism()
+        .unwrap_or(NonZeroUsize::MIN)
+        .min(NonZeroUsize::new(MOST_WORKERS).unwrap_or(NonZeroUsize::MIN))
+}
+
+/// Whether both cannot be bound at once. Port 0 is any free one.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_kind = a.is_ipv4() == b.is_ipv4();
+    a.port() == b.port()
+        && a.port() != 0
+        && same_kind
+        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+/// Whether the application's address is one we listen on, as far as its text tells.
+fn reaches(target: &Target, address: SocketAddr) -> bool {
+    let is_local = match target.host.as_str() {
+        "localhost" => true,
+        host => {
+            let v4 = host.parse::<Ipv4Addr>().is_ok_and(|host| host.is_loopback() || host.is_unspecified());
+            v4 || host.parse::<Ipv6Addr>().is_ok_and(|host| host.is_loopback() || host.is_unspecified())
+        }
+    };
+    let is_same = target.host.parse::<IpAddr>().is_ok_and(|host| address.ip() == host);
+    let takes_local = address.ip().is_unspecified() || address.ip().is_loopback();
+    target.port == address.port() && (is_same || is_local && takes_local)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! The one table of settings: key, flag, variables, default and help of each.
+//!
+//! Flags, the settings file, the environment and `--help` are all driven by it, so that they cannot drift apart.
+
+/// How many values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One.
+    One,
+    /// None: the flag alone turns it on. Variable and file say `true` or `false`.
+    Switch,
+    /// Several: the flag is repeated, a variable has commas, the file a list.
+    List,
+}
+
+/// What there is to know about a setting before it has a value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// In the settings file; a dot stands for nesting.
+    pub key: &'static str,
+    /// Without its dashes.
+    pub flag: &'static str,
+    /// How many values it takes.
+    pub form: Form,
+    /// What the value is, for `--help`.
+    pub value_name: &'static str,
+    /// A second variable of ours, where the first one reads badly.
+    pub other_variable: Option<&'static str>,
+    /// Variables that people set anyway, the strongest first.
+    pub well_known: &'static [&'static str],
+    /// What applies when nobody says anything, for people.
+    pub default: &'static str,
+    /// What it does, with units.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// `COLLIMATOR_DRAIN_DELAY` for the flag `drain-delay`.
+    pub fn variable(&self) -> String {
+        variable_of(self.flag)
+    }
+
+    const fn new(key: &'static str, flag: &'static str, value_name: &'static str) -> Setting {
+        Setting {
+            key,
+            flag,
+            form: Form::One,
+            value_name,
+            other_variable: None,
+            well_known: &[],
+            default: "",
+            help: "",
+        }
+    }
+
+    const fn form(self, form: Form) -> Setting {
+        Setting { form, ..self }
+    }
+
+    const fn default(self, default: &'static str) -> Setting {
+        Setting { default, ..self }
+    }
+
+    const fn help(self, help: &'static str) -> Setting {
+        Setting { help, ..self }
+    }
+}
+
+/// The variable that goes with a flag.
+pub(super) fn variable_of(flag: &str) -> String {
+    format!("{PREFIX}{}", flag.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// What our own variables begin with.
+pub const PREFIX: &str = "COLLIMATOR_";
+/// The flag that names the settings file; it cannot stand in that file itself.
+pub const CONFIG_FLAG: &str = "config";
+/// Where X-Ray's libraries expect the daemon; also ours, if no sink is named.
+pub const DAEMON_ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
+
+pub(super) static LISTEN: Setting = Setting::new("listen", "listen", "ADDRESS:PORT")
+    .default("0.0.0.0:8000")
+    .help("Where requests arrive that are meant for the application");
+pub(super) static UPSTREAM: Setting = Setting::new("upstream", "upstream", "URL")
+    .default("none: required")
+    .help("The application, as http://host or http://host:port; a path, user or query is refused");
+pub(super) static ADMIN: Setting = Setting::new("admin", "admin", "ADDRESS:PORT")
+    .default("127.0.0.1:9901")
+    .help("Where the page, status and reload are served; a loopback address");
+pub(super) static METRICS: Setting = Setting::new("metrics", "metrics", "ADDRESS:PORT")
+    .default("0.0.0.0:9464")
+    .help("Where /metrics, /livez and /readyz are served, and nothing else");
+pub(super) static SERVICE_NAME: Setting = Setting {
+    well_known: &["AWS_XRAY_TRACING_NAME", "OTEL_SERVICE_NAME", "XRAY_SEGMENT_NAME"],
+    ..Setting::new("service.name", "service-name", "NAME").default("the host's name").help(
+        "What the application is called in traces and in the rules' `service_name`; at most 1,024 bytes",
+    )
+};
+pub(super) static RULES: Setting =
+    Setting::new("rules", "rules", "PATH").default("built-in: 1/s, then 5 %").help(
+        "The sampling rules: a file, or a directory of *.yaml, *.yml and *.json; a change is live within 2 s",
+    );
+pub(super) static SINKS: Setting = Setting {
+    other_variable: Some("COLLIMATOR_SINKS"),
+    well_known: &[DAEMON_ADDRESS],
+    ..Setting::new("sinks", "sink", "SINK")
+        .form(Form::List)
+        .default("store, and the daemon of AWS_XRAY_DAEMON_ADDRESS if that is set")
+        .help("Where segments go: `store` (the page), `udp://host:port` (an X-Ray daemon), `stdout`, `none`; may be repeated")
+};
+pub(super) static TRUST: Setting = Setting::new("trust", "trust", "WHOM")
+    .form(Form::List)
+    .default("internal, and from others 10 `Sampled=1` a second")
+    .help("Whose sampling decision counts: `internal`, `all`, `none`, networks such as 10.0.0.0/8, a cap such as 5/s; separated by commas");
+pub(super) static WORKERS: Setting = Setting::new("workers", "workers", "N")
+    .default("the CPUs this container may use")
+    .help("Threads that carry requests, 1 to 256");
+pub(super) static SAMPLE_ALL: Setting = Setting::new("sample_all", "sample-all", "")
+    .form(Form::Switch)
+    .default("false")
+    .help("Record every request, whatever the rules say; for development");
+pub(super) static RESPONSE_HEADER: Setting = Setting::new("response_header", "response-header", "")
+    .form(Form::Switch)
+    .default("false")
+    .help("Put `X-Amzn-Trace-Id` on every response");
+pub(super) static CONNECT_TIMEOUT: Setting = Setting::new("connect_timeout", "connect-timeout", "DURATION")
+    .default("2s")
+    .help("How long a connection to the application may take, 1ms to 5m; also how long a request waits for one that is not up yet");
+pub(super) static DRAIN_DELAY: Setting = Setting::new("drain_delay", "drain-delay", "DURATION")
+    .default("5s")
+    .help("After SIGTERM, how long new connections are still taken while readiness fails, at most 1h");
+pub(super) static DRAIN_TIMEOUT: Setting = Setting::new("drain_timeout", "drain-timeout", "DURATION")
+    .default("25s")
+    .help("After that, how long requests may take to finish before they are cut, at most 1h");
+pub(super) static HEADER_CASE: Setting = Setting::new("header_case", "header-case", "CASE")
+    .default("preserve")
+    .help("HTTP/1 header names: `preserve` as they came, or `lower`, which takes some 7 % less CPU");
+pub(super) static MAX_CONNECTIONS: Setting = Setting::new("limits.connections", "max-connections", "N")
+    .default("10000")
+    .help("Connections at one time, 1 to 1000000; more are answered 503");
+pub(super) static ACCESS_LOG: Setting = Setting::new("log.access", "access-log", "WHICH")
+    .default("errors")
+    .help("Requests that get a log line: `off`, `errors`, `sampled`, `all`");
+pub(super) static LOG_LEVEL: Setting = Setting::new("log.level", "log-level", "LEVEL")
+    .default("info")
+    .help("The least important lines shown: `error`, `warn`, `info`, `debug`, `trace`");
+pub(super) static LOG_FORMAT: Setting = Setting::new("log.format", "log-format", "FORMAT")
+    .default("auto")
+    .help("`json`, `text`, or `auto`: text on a terminal, JSON elsewhere");
+pub(super) static PORT_FILE: Setting = Setting::new("port_file", "port-file", "PATH")
+    .default("none")
+    .help("Written once listening, with the addresses bound, as JSON; for whoever asks for port 0");
+
+/// All of them, in the order of `--help`.
+pub static SETTINGS: [&Setting; 20] = [
+    &UPSTREAM,
+    &LISTEN,
+    &ADMIN,
+    &METRICS,
+    &SERVICE_NAME,
+    &RULES,
+    &SINKS,
+    &TRUST,
+    &WORKERS,
+    &SAMPLE_ALL,
+    &RESPONSE_HEADER,
+    &CONNECT_TIMEOUT,
+    &DRAIN_DELAY,
+    &DRAIN_TIMEOUT,
+    &HEADER_CASE,
+    &MAX_CONNECTIONS,
+    &ACCESS_LOG,
+    &LOG_LEVEL,
+    &LOG_FORMAT,
+    &PORT_FILE,
+];
+
+/// Flags and top-level keys of settings that the product is to have and this version has not. To ignore one would be
+/// worse than to refuse it.
+pub(super) const LATER_FLAGS: &[&str] =
+    &["rules-inline", "egress-listen", "egress-allow", "central", "endpoint"];
+/// See [`LATER_FLAGS`].
+pub(super) const LATER_KEYS: &[&str] = &["egress", "central", "xray"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_setting_has_one_flag_one_variable_and_one_key() {
+        let distinct = |names: Vec<String>| names.iter().collect::<HashSet<_>>().len() == names.len();
+        assert!(distinct(SETTINGS.iter().map(|setting| setting.key.to_owned()).collect()));
+        assert!(distinct(SETTINGS.iter().map(|setting| setting.variable()).collect()));
+        for setting in SETTINGS {
+            let is_word =
+                |text: &str, extra: char| text.chars().all(|c| c.is_ascii_lowercase() || c == extra);
+            assert!(is_word(setting.flag, '-'), "{}", setting.flag);
+            assert!(is_word(&setting.key.replacen('.', "", 1), '_'), "{}", setting.key);
+            assert!(!setting.help.is_empty() && !setting.default.is_empty(), "{}", setting.flag);
+            assert!(setting.variable().starts_with(PREFIX), "{}", setting.flag);
+            assert_eq!(setting.value_name.is_empty(), setting.form == Form::Switch, "{}", setting.flag);
+        }
+        assert_eq!(MAX_CONNECTIONS.variable(), "COLLIMATOR_MAX_CONNECTIONS");
+    }
+}
