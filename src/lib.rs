@@ -42,8 +42,10 @@
 
 pub mod moment;
 pub mod trace;
+pub mod status;
 
 pub mod sampling;
+pub mod segment;
 
 pub mod config;
 
