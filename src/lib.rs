@@ -48,4 +48,5 @@ pub mod sampling;
 pub mod segment;
 
 pub mod config;
+pub mod store;
 
