@@ -47,6 +47,12 @@ pub mod status;
 pub mod sampling;
 pub mod segment;
 
+pub mod clock;
+pub mod telemetry;
 pub mod config;
+pub mod logging;
 pub mod store;
+pub mod emit;
+pub mod fetch;
+pub mod whereabouts;
 
