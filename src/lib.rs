@@ -56,3 +56,5 @@ pub mod emit;
 pub mod fetch;
 pub mod whereabouts;
 
+pub mod proxy;
+

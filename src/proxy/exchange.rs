@@ -1,0 +1,204 @@
+//! One request in flight: what must be known when it ends, and the one place where it ends.
+//!
+//! ```text
+//!   begun ─► answered ─► complete      the last byte was handed to the client
+//!     │          ├─────► failed        the application broke off
+//!     └──────────┴─────► dropped       the client went away
+//! ```
+//!
+//! Each way counts the request, writes the access log and, if the hop is kept, offers its segment: exactly once,
+//! because ending takes the hop out.
+
+use super::Worker;
+use super::access::Access;
+use super::connection::{Phase, Progress};
+use super::upstream::{Failed, Lease};
+use crate::moment::Moment;
+use crate::sampling::rule::RuleName;
+use crate::segment::{ApplicationPart, Client, Failure, Hop, Outcome, RequestFacts};
+use crate::trace::SegmentId;
+use http::{HeaderValue, Method, Uri};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// nginx's status for a client that left before it had an answer; only in metrics and logs.
+const CLIENT_CLOSED: u16 = 499;
+
+/// What the client asked, kept for the end. Cloning these counts references and copies nothing.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) host: Option<HeaderValue>,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) client: Client,
+    pub(super) scheme: &'static str,
+}
+
+impl Asked {
+    /// The authority: from the target where it is absolute, else from `Host`.
+    pub(super) fn host(&self) -> &str {
+        host_of(&self.uri, self.host.as_ref())
+    }
+}
+
+/// The authority of a request: from the target where it is absolute, else from `Host`; empty if neither is legible.
+pub(super) fn host_of<'a>(uri: &'a Uri, host: Option<&'a HeaderValue>) -> &'a str {
+    match uri.authority() {
+        Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default(),
+        None => host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// A request in flight.
+pub(super) struct Exchange {
+    worker: Rc<Worker>,
+    progress: Progress,
+    asked: Asked,
+    /// Gone when the exchange has ended.
+    hop: Option<Hop>,
+    /// When the request was handed over, in nanoseconds of the clock.
+    handed: Option<u64>,
+    /// What the application answered.
+    answered: Option<u16>,
+    /// What we answered.
+    status: Option<u16>,
+    bytes: u64,
+}
+
+impl Exchange {
+    pub(super) fn begin(worker: Rc<Worker>, progress: Progress, asked: Asked, hop: Hop) -> Exchange {
+        worker.tally.in_flight.add(1);
+        progress.enter(Phase::Application);
+        Exchange {
+            worker,
+            progress,
+            asked,
+            hop: Some(hop),
+            handed: None,
+            answered: None,
+            status: None,
+            bytes: 0,
+        }
+    }
+
+    /// The request leaves our hands for the application's.
+    pub(super) fn hand_over(&mut self, now_nanos: u64) {
+        self.handed = Some(now_nanos);
+    }
+
+    /// The application's head has come.
+    pub(super) fn answer(&mut self, status: u16) {
+        self.answered = Some(status);
+        self.status = Some(status);
+    }
+
+    /// We answer ourselves, with so many bytes of body.
+    pub(super) fn answer_instead(&mut self, status: u16, bytes: usize) {
+        self.status = Some(status);
+        self.bytes = bytes as u64;
+    }
+
+    /// `n` bytes of body are given to the client.
+    pub(super) fn count(&mut self, n: usize) {
+        self.bytes += n as u64;
+        self.progress.moved();
+    }
+
+    /// The client has taken what it was given, and the application owes more.
+    pub(super) fn caught_up(&self) {
+        self.progress.enter(Phase::Application);
+    }
+
+    /// The connection to the application may be used again.
+    pub(super) fn give_back(&self, lease: Option<Lease>) {
+        if let Some(lease) = lease {
+            self.worker.pool.give_back(lease, self.worker.tick());
+        }
+    }
+
+    /// Ends: everything was handed to the client.
+    pub(super) fn complete(mut self) {
+        self.end(None, false);
+    }
+
+    /// Ends: the application gave no answer, or broke off within it.
+    pub(super) fn fail(mut self, failed: &Failed) {
+        let failure = self.failure(failed);
+        self.end(Some(failure), false);
+    }
+
+    /// As [`Exchange::fail`], for an answer that had begun: counted here, because nobody else will.
+    pub(super) fn break_off(self, failed: &Failed) {
+        self.worker.tally.upstream_failed(failed.error);
+        self.fail(failed);
+    }
+
+    fn failure(&self, failed: &Failed) -> Failure {
+        let mut dice = self.worker.dice.borrow_mut();
+        Failure {
+            ids: (SegmentId::new(dice.roll()), SegmentId::new(dice.roll())),
+            kind: failed.error.as_str(),
+            message: failed.detail.clone(),
+        }
+    }
+
+    fn end(&mut self, failure: Option<Failure>, client_closed: bool) {
+        let Some(hop) = self.hop.take() else { return };
+        let worker = &self.worker;
+        let nanos = worker.clock.nanos();
+        let since = |nanos: u64| Duration::from_nanos(nanos.saturating_sub(hop.opened.monotonic_nanos()));
+        let elapsed = since(nanos);
+        self.progress.enter(Phase::Idle);
+        worker.tally.in_flight.sub(1);
+        worker.tally.duration.record(elapsed.as_nanos() as u64);
+        let status = self.status.unwrap_or(CLIENT_CLOSED);
+        worker.tally.answered(&self.asked.method, status);
+        let access = Access {
+            method: &self.asked.method,
+            path: self.asked.uri.path(),
+            status,
+            elapsed,
+            bytes: self.bytes,
+            hop: &hop,
+            failure: failure.as_ref(),
+            client_closed,
+        };
+        worker.access.write(&access, Moment::new(0, nanos));
+        if !hop.verdict.is_sampled() {
+            return;
+        }
+        let outcome = Outcome {
+            elapsed,
+            status: self.status,
+            content_length: self.status.map(|_| self.bytes),
+            failure,
+            client_closed,
+            application: self.handed.map(|handed| ApplicationPart {
+                started: since(handed),
+                ended: elapsed,
+                status: self.answered,
+            }),
+        };
+        let facts = RequestFacts {
+            scheme: self.asked.scheme,
+            host: self.asked.host(),
+            path: self.asked.uri.path(),
+            method: self.asked.method.as_str(),
+            user_agent: self.asked.user_agent.as_ref().and_then(|value| value.to_str().ok()),
+            client: self.asked.client,
+        };
+        let segment = hop.close(&worker.identity.borrow_mut().load().clone(), &facts, outcome);
+        worker.shared.emitter.offer(segment);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end(None, true);
+    }
+}
+
+/// The rule's name, or what stands in metrics and logs where no rule was asked.
+pub(super) fn rule_label(rule: Option<&RuleName>) -> &str {
+    rule.map_or("_none", RuleName::as_str)
+}

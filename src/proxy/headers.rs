@@ -1,0 +1,237 @@
+//! What a proxy does to headers, and nothing more.
+//!
+//! Hop-by-hop fields end here; trace headers are replaced by ours; `X-Forwarded-*` is appended. Everything else passes as
+//! it came.
+
+use crate::sampling::Attributes;
+use crate::trace::{Leaving, TraceId};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+
+pub(super) const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Fields that a `Connection` header cannot take away: without them a message would be framed, routed or traced
+/// otherwise than its sender was told.
+fn is_protected(name: &HeaderName) -> bool {
+    [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        X_AMZN_TRACE_ID,
+        TRACEPARENT,
+        TRACESTATE,
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_HOST,
+    ]
+    .contains(name)
+}
+
+/// Removes the fields that speak of one connection only, and those that `Connection` names.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| !is_protected(name))
+            .collect();
+        headers.remove(header::CONNECTION);
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::TRAILER, header::UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Replaces both trace headers, so that they say the same thing and each is there exactly once.
+pub(super) fn write_trace(headers: &mut HeaderMap, leaving: &Leaving<'_>) {
+    let mut text = Vec::new();
+    leaving.write_xray(&mut text);
+    // Both are printable ASCII by construction.
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+        headers.insert(X_AMZN_TRACE_ID, value);
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&leaving.traceparent()) {
+        headers.insert(TRACEPARENT, value);
+    }
+}
+
+/// `Root=…`, and the decision if the caller asked for it.
+pub(super) fn response_value(trace: TraceId, answer: Option<bool>) -> Option<HeaderValue> {
+    let mut text = *b"Root=1-00000000-000000000000000000000000;Sampled=0";
+    text[5..40].copy_from_slice(&trace.to_xray());
+    text[49] = b'0' + u8::from(answer == Some(true));
+    HeaderValue::from_bytes(if answer.is_some() { &text } else { &text[..40] }).ok()
+}
+
+/// What a connection's requests have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// The other end.
+    pub(super) address: IpAddr,
+    /// The same, as it goes into `X-Forwarded-For`.
+    pub(super) text: HeaderValue,
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
+}
+
+impl Peer {
+    pub(super) fn new(address: IpAddr, scheme: &'static str) -> Peer {
+        let address = address.to_canonical();
+        let text = HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Peer { address, text, scheme }
+    }
+}
+
+/// Appends the peer to `X-Forwarded-For`, and says scheme and host where no proxy before us did.
+pub(super) fn append_forwarded(headers: &mut HeaderMap, peer: &Peer) {
+    let before = headers.get_all(X_FORWARDED_FOR).iter().count();
+    if before == 0 {
+        headers.insert(X_FORWARDED_FOR, peer.text.clone());
+    } else {
+        let mut list = Vec::new();
+        for value in headers.get_all(X_FORWARDED_FOR) {
+            list.extend_from_slice(value.as_bytes());
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(peer.text.as_bytes());
+        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
+    }
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme));
+    }
+    if !headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = headers.get(header::HOST).cloned()
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+/// The addresses in `X-Forwarded-For`, nearest first; it stops at the first entry that is none, because nothing beyond
+/// it can be placed.
+pub(super) fn forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
+    headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .rev()
+        .flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b','))
+        .map_while(|entry| parse_address(std::str::from_utf8(entry.trim_ascii()).ok()?))
+}
+
+/// An address, with or without a port, as load balancers write it.
+fn parse_address(entry: &str) -> Option<IpAddr> {
+    if let Ok(address) = entry.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    if let Ok(address) = entry.parse::<std::net::SocketAddr>() {
+        return Some(address.ip().to_canonical());
+    }
+    entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// Request headers as rules see them.
+pub(super) struct HeaderAttributes<'a>(pub(super) &'a HeaderMap);
+
+impl Attributes for HeaderAttributes<'_> {
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+}
+
+/// The fields of one name as bytes, in the order received.
+pub(super) fn fields<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn hop_by_hop_fields_go_and_trace_headers_cannot_be_nominated_away() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "x-amzn-trace-id, host"),
+            ("x-secret", "1"),
+            ("x-amzn-trace-id", "Root=1"),
+            ("host", "h"),
+            ("te", "trailers"),
+            ("keep-alive", "timeout=5"),
+            ("x-kept", "1"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["host", "x-amzn-trace-id", "x-kept"]);
+    }
+
+    #[test]
+    fn forwarded_fields_are_appended_and_said_once() {
+        let peer = Peer::new("::ffff:10.0.0.9".parse().unwrap(), "http");
+        let mut headers = map(&[
+            ("host", "shop"),
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-for", "10.1.1.1"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        append_forwarded(&mut headers, &peer);
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9, 10.1.1.1, 10.0.0.9");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-host"], "shop");
+        let mut headers = HeaderMap::new();
+        append_forwarded(&mut headers, &peer);
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+    }
+
+    #[test]
+    fn forwarded_addresses_are_read_nearest_first_and_up_to_the_first_nonsense() {
+        let read = |lines: &[(&'static str, &str)]| {
+            forwarded_for(&map(lines)).map(|address| address.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(read(&[]), "");
+        assert_eq!(
+            read(&[("x-forwarded-for", "1.1.1.1, 2.2.2.2"), ("x-forwarded-for", "3.3.3.3")]),
+            "3.3.3.3 2.2.2.2 1.1.1.1"
+        );
+        assert_eq!(read(&[("x-forwarded-for", "1.1.1.1, unknown, 2.2.2.2:80")]), "2.2.2.2");
+        assert_eq!(read(&[("x-forwarded-for", "[2001:db8::1]:443, [::1]")]), "::1 2001:db8::1");
+    }
+
+    proptest! {
+        #[test]
+        fn any_forwarded_header_may_come(values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4)) {
+            let mut headers = HeaderMap::new();
+            for value in &values {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    headers.append(X_FORWARDED_FOR, value);
+                }
+            }
+            let _ = forwarded_for(&headers).count();
+            append_forwarded(&mut headers, &Peer::new("10.0.0.9".parse().unwrap(), "http"));
+            prop_assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 1);
+        }
+    }
+}
