@@ -57,4 +57,5 @@ pub mod fetch;
 pub mod whereabouts;
 
 pub mod proxy;
+pub mod console;
 
