@@ -57,5 +57,11 @@ pub mod fetch;
 pub mod whereabouts;
 
 pub mod proxy;
+pub mod exposition;
 pub mod console;
+pub mod control;
+pub mod admin;
 
+pub mod app;
+
+pub mod cli;

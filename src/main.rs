@@ -1,3 +1,7 @@
 //! The door: calls `cli::main` and exits with its code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    collimator::cli::main(std::env::args_os())
+}

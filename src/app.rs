@@ -1,0 +1,347 @@
+//! Builds every part from `Settings`, and stops them in reverse. The only module that knows all.
+//!
+//! ```text
+//!   start   rules ─► ports ─► sinks ─► workers ─► admin ─► "listening"
+//!   stop    not ready, `Connection: close` ── drain delay ──► no new connections ── drain timeout ──► cut
+//!           ─► sinks flushed ─► totals
+//! ```
+//!
+//! Nothing on the network is asked before the ports are open: names of daemons are resolved and the place is looked up
+//! afterwards, in the background.
+
+use crate::admin::{self, Port};
+use crate::clock::{Clock, Dice};
+use crate::config::{LiveRules, Problems, Settings, Signs};
+use crate::control::{Control, log_reload};
+use crate::emit::{Emitter, Lanes};
+use crate::exposition::Counted;
+use crate::logging::Logging;
+use crate::proxy::{self, Shared, Stage};
+use crate::sampling::trust::Trust;
+use crate::segment::{Identity, SegmentName};
+use crate::store::{Limits, Store};
+use crate::telemetry::WorkerTally;
+use crate::whereabouts;
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// Between two looks at the rules; a change is in force within twice that.
+const RULES_POLL: Duration = Duration::from_secs(1);
+/// What the sinks get to send what they have, after the last request.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why the sidecar cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The rules are wrong.
+    #[error("{0}")]
+    Rules(Problems),
+    /// A port cannot be had.
+    #[error("cannot listen on `{address}` (setting `{setting}`): {error}")]
+    Bind {
+        /// The setting's key.
+        setting: &'static str,
+        /// What was asked for.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The operating system withholds something else.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// Runs the sidecar until it is told to stop and has drained.
+pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<(), StartError> {
+    let clock = Clock::start();
+    let system = |what| move |error| StartError::System { what, error };
+    let mut signals = Signals::new().map_err(system("wait for signals"))?;
+    let rules = LiveRules::start(settings.rules_source(), clock.now()).map_err(StartError::Rules)?;
+
+    // Ports first, so that whoever asks early waits in the queue and not at a closed door.
+    let n_workers = settings.workers.value.get();
+    let listeners = bind_workers(settings.listen.value, n_workers)?;
+    let bind_one = |setting, address| {
+        let bind = || bind(address, false).and_then(TcpListener::from_std);
+        bind().map_err(|error| StartError::Bind { setting, address, error })
+    };
+    let admin_listener = bind_one("admin", settings.admin.value)?;
+    let metrics_listener = bind_one("metrics", settings.metrics.value)?;
+    let local = |listener: &TcpListener| listener.local_addr().map_err(system("read a socket's address"));
+    let listen = listeners[0].local_addr().map_err(system("read a socket's address"))?;
+    let (admin_address, metrics_address) = (local(&admin_listener)?, local(&metrics_listener)?);
+
+    let store = Arc::new(Store::new(Limits::default()));
+    let (emitter, lanes) = Emitter::start(&settings.sinks.value, &store);
+    let upstream = settings.upstream.value.clone();
+    let authority = upstream.to_string().trim_start_matches("http://").to_owned();
+    let identity =
+        Identity { name: SegmentName::repair(&settings.service_name.value), ..Identity::default() };
+    let shared = Arc::new(Shared {
+        upstream_authority: HeaderValue::try_from(authority).unwrap_or(HeaderValue::from_static("localhost")),
+        upstream,
+        connect_timeout: settings.connect_timeout.value,
+        preserve_header_case: settings.preserve_header_case(),
+        response_header: settings.response_header.value,
+        access: settings.access_log.value,
+        max_connections: settings.max_connections.value,
+        identity: Arc::new(ArcSwap::from_pointee(identity)),
+        rules: rules.shared(),
+        trust: Trust::new(settings.trust.value.clone()),
+        emitter,
+        connections: AtomicUsize::new(0),
+        draining: AtomicBool::new(false),
+    });
+
+    let (stage, staged) = watch::channel(Stage::Serving);
+    let tallies: Vec<Arc<WorkerTally>> = (0..n_workers).map(|_| Arc::default()).collect();
+    let mut workers = Vec::with_capacity(n_workers);
+    for (number, (listener, tally)) in listeners.into_iter().zip(&tallies).enumerate() {
+        let dice = Dice::from_system().map_err(system("get randomness"))?;
+        let (shared, tally, staged) = (Arc::clone(&shared), Arc::clone(tally), staged.clone());
+        let worker = std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || work(shared, tally, clock, dice, listener, staged))
+            .map_err(system("start a worker"))?;
+        workers.push(worker);
+    }
+
+    let counted =
+        Arc::new(Counted { workers: tallies, shared: Arc::clone(&shared), rules: Arc::clone(&rules) });
+    let stop = Arc::new(Notify::new());
+    let control = Arc::new(Control::new(
+        counted,
+        clock,
+        store,
+        logging,
+        settings.entries(),
+        listen.to_string(),
+        Arc::clone(&stop),
+    ));
+    tokio::spawn(admin::serve(admin_listener, Port::Admin, Arc::clone(&control)));
+    tokio::spawn(admin::serve(metrics_listener, Port::Metrics, Arc::clone(&control)));
+    tokio::spawn(watch_rules(Arc::clone(&rules), clock));
+    tokio::spawn(find_place(settings.signs.clone(), Arc::clone(&shared)));
+
+    announce(&settings, &rules, listen, admin_address, metrics_address);
+    if let Some(path) = &settings.port_file.value {
+        write_ports(path, listen, admin_address, metrics_address).map_err(system("write the port file"))?;
+    }
+
+    signals.until_stop(&stop, &control).await;
+    drain(&settings, &control, &stage, workers, &mut signals).await;
+    lanes_flushed(lanes, &shared).await;
+    Ok(())
+}
+
+/// One worker's thread.
+fn work(
+    shared: Arc<Shared>,
+    tally: Arc<WorkerTally>,
+    clock: Clock,
+    dice: Dice,
+    listener: std::net::TcpListener,
+    staged: watch::Receiver<Stage>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "a worker cannot start; the others go on");
+            return;
+        }
+    };
+    runtime.block_on(async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => proxy::run(shared, tally, clock, dice, listener, staged).await,
+            Err(error) => tracing::error!(%error, "a worker cannot listen; the others go on"),
+        }
+    });
+}
+
+/// A listener for each worker on the same address.
+fn bind_workers(address: SocketAddr, n_workers: usize) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let failed = |error| StartError::Bind { setting: "listen", address, error };
+    // The first one alone: sharing a port is only meant among our own workers, and another process that has it
+    // must be an error.
+    let first = bind(address, false).map_err(failed)?;
+    if n_workers == 1 {
+        return Ok(vec![first]);
+    }
+    let address = first.local_addr().map_err(failed)?;
+    drop(first);
+    (0..n_workers).map(|_| bind(address, true).map_err(failed)).collect()
+}
+
+fn bind(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+async fn watch_rules(rules: Arc<LiveRules>, clock: Clock) {
+    loop {
+        sleep(RULES_POLL).await;
+        let (rules, now) = (Arc::clone(&rules), clock.now());
+        if let Ok(outcome) = tokio::task::spawn_blocking(move || rules.poll(now)).await {
+            log_reload(&outcome);
+        }
+    }
+}
+
+async fn find_place(signs: Signs, shared: Arc<Shared>) {
+    let identity = shared.identity.load_full();
+    if let Some(found) = whereabouts::look(&signs, &identity).await {
+        shared.identity.store(Arc::new(found));
+    }
+}
+
+fn announce(
+    settings: &Settings,
+    rules: &LiveRules,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    metrics: SocketAddr,
+) {
+    let sinks: Vec<String> = settings.sinks.value.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        listen = %listen,
+        upstream = %settings.upstream.value,
+        sinks = sinks.join(","),
+        admin = %admin,
+        metrics = %metrics,
+        service = settings.service_name.value,
+        workers = settings.workers.value.get(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    let current = rules.current();
+    let default = current.default_rule();
+    tracing::info!(
+        source = rules.source(),
+        files = rules.files(),
+        rules = current.len(),
+        default = format!("{}/s + {} %", default.reservoir.get(), default.rate.get() * 100.0),
+        hash = rules.hash(),
+        "rules in force"
+    );
+}
+
+/// For whoever started us on port 0: written beside and renamed, so that it is never seen half.
+fn write_ports(
+    path: &std::path::Path,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    metrics: SocketAddr,
+) -> std::io::Result<()> {
+    let ports = serde_json::json!({
+        "listen": listen.to_string(), "admin": admin.to_string(), "metrics": metrics.to_string()
+    });
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, format!("{ports}\n"))?;
+    std::fs::rename(&beside, path)
+}
+
+/// `SIGTERM`, `SIGINT` and `SIGHUP`.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// A signal that asks to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Reloads on each `SIGHUP` until a signal or the admin port asks to stop.
+    async fn until_stop(&mut self, stop: &Notify, control: &Control) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = stop.notified() => return,
+                _ = self.hang_up.recv() => { control.reload().await; }
+            }
+        }
+    }
+}
+
+/// The stop, up to the last request. Each further signal ends the present wait.
+async fn drain(
+    settings: &Settings,
+    control: &Control,
+    stage: &watch::Sender<Stage>,
+    workers: Vec<JoinHandle<()>>,
+    signals: &mut Signals,
+) {
+    tracing::info!(delay = ?settings.drain_delay.value, "draining: answers say `Connection: close`");
+    control.drain();
+    tokio::select! {
+        () = sleep(settings.drain_delay.value) => {}
+        () = signals.stop() => {}
+    }
+    let _ = stage.send(Stage::Finishing);
+    let mut ended =
+        tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
+    let deadline = Instant::now() + settings.drain_timeout.value;
+    let in_time = tokio::select! {
+        ended = timeout_at(deadline, &mut ended) => ended.is_ok(),
+        () = signals.stop() => false,
+    };
+    if !in_time {
+        tracing::warn!("connections are cut that did not finish in time; see setting `drain_timeout`");
+        let _ = stage.send(Stage::Cutting);
+        let _ = ended.await;
+    }
+}
+
+async fn lanes_flushed(lanes: Lanes, shared: &Shared) {
+    lanes.flush(Instant::now() + FLUSH_LIMIT).await;
+    for counts in shared.emitter.counts() {
+        let totals = counts.snapshot();
+        tracing::info!(
+            sink = counts.name(),
+            offered = totals.offered,
+            emitted = totals.emitted,
+            dropped = totals.dropped,
+            rejected = totals.rejected,
+            queued = totals.queued,
+            "stopped"
+        );
+    }
+}

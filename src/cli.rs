@@ -1,0 +1,86 @@
+//! Arguments, exit codes, and the commands. Only this floor prints: results on stdout, diagnostics on stderr.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this floor talks to the terminal")]
+
+pub mod demo;
+mod healthcheck;
+mod run;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// What a command comes to. Scripts rely on the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Success,
+    /// 1: it could not be done, or the answer is no.
+    Failure,
+    /// 2: bad usage or settings.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+        })
+    }
+}
+
+/// A tracing sidecar: an HTTP reverse proxy that samples by X-Ray rules and records each hop.
+#[derive(Debug, Parser)]
+#[command(name = "collimator", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    after_help = "Examples:\n  collimator run --upstream http://127.0.0.1:8080\n  collimator demo --seconds 20"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the sidecar before one application
+    Run(Box<crate::config::RunFlags>),
+    /// Show it on a small world of three services, with traffic and a page
+    Demo(demo::DemoArgs),
+    /// Ask the running sidecar whether it is ready; for images without a shell
+    Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// Runs the command that `arguments` name and returns the process's exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Printing can only fail if nobody listens.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success.into(),
+                _ => Exit::Usage.into(),
+            };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Exit::Failure.into();
+        }
+    };
+    let exit = runtime.block_on(async {
+        match arguments.command {
+            Command::Run(flags) => run::run(&flags).await,
+            Command::Demo(demo) => demo::run(demo).await,
+            Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,
+        }
+    });
+    // A thread that is stuck writing to a pipe nobody reads must not keep the process alive.
+    runtime.shutdown_background();
+    exit.into()
+}

@@ -1,0 +1,250 @@
+//! What the admin port may ask and do.
+//!
+//! Everything is read from where it is counted; nothing is kept here but the parts and the two switches, ready and stop.
+
+use crate::clock::Clock;
+use crate::config::{Entry, Reloaded};
+use crate::console::{self, Answer, View};
+use crate::emit::SinkCounts;
+use crate::exposition::{Counted, Exposition};
+use crate::logging::Logging;
+use crate::sampling::Rule;
+use crate::status::{
+    DecisionCounts, OverheadStatus, Quantiles, RequestCounts, RuleStatus, RulesStatus, SidecarStatus,
+    SinkStatus, StoreStatus,
+};
+use crate::store::Store;
+use crate::telemetry::Merged;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+
+/// The running sidecar, as its admin port sees it.
+#[derive(Debug)]
+pub struct Control {
+    counted: Arc<Counted>,
+    exposition: Exposition,
+    clock: Clock,
+    store: Arc<Store>,
+    logging: Option<Arc<Logging>>,
+    settings: Vec<Entry>,
+    listen: String,
+    ready: AtomicBool,
+    stop: Arc<Notify>,
+}
+
+impl Control {
+    /// Ready from the start: it is made once every port is bound. `stop` is told when the sidecar is to shut down.
+    pub fn new(
+        counted: Arc<Counted>,
+        clock: Clock,
+        store: Arc<Store>,
+        logging: Option<Arc<Logging>>,
+        settings: Vec<Entry>,
+        listen: String,
+        stop: Arc<Notify>,
+    ) -> Control {
+        let exposition = Exposition::new(Arc::clone(&counted));
+        let ready = AtomicBool::new(true);
+        Control { counted, exposition, clock, store, logging, settings, listen, ready, stop }
+    }
+
+    /// Whether new traffic is welcome.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Turns new traffic away gently: not ready, and every answer says `Connection: close`. It does not stop.
+    pub fn drain(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+        self.counted.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Starts the stop, as `SIGTERM` does.
+    pub fn shut_down(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Sets the level of the log. `false` if there is no such level.
+    pub fn set_log_level(&self, level: &str) -> bool {
+        self.logging.as_ref().is_some_and(|logging| logging.set_level(level))
+    }
+
+    /// The text of `/metrics`.
+    pub fn metrics(&self) -> String {
+        self.exposition.render(self.clock.now())
+    }
+
+    /// Loads the rules again, changed or not. Says whether it succeeded, and what changed or what is wrong.
+    pub async fn reload(&self) -> (bool, String) {
+        let rules = Arc::clone(&self.counted.rules);
+        let now = self.clock.now();
+        match tokio::task::spawn_blocking(move || rules.reload(now)).await {
+            Ok(outcome) => {
+                log_reload(&outcome);
+                match outcome {
+                    Reloaded::Kept(problems) => (false, problems.to_string()),
+                    Reloaded::Unchanged => (true, format!("rules {} unchanged\n", self.counted.rules.hash())),
+                    Reloaded::Swapped(change) => (true, format!("{change}\n")),
+                }
+            }
+            Err(_) => (false, "the reload did not finish\n".to_owned()),
+        }
+    }
+
+    /// The settings in force, each with where it came from.
+    pub fn config(&self) -> Value {
+        let entries: Vec<Value> = self
+            .settings
+            .iter()
+            .map(|entry| json!({ "key": entry.key, "value": entry.value, "source": entry.source }))
+            .collect();
+        json!({ "settings": entries })
+    }
+
+    /// The rules in force and what each has decided.
+    pub fn rules(&self) -> Value {
+        let status = self.rules_status();
+        let never: Vec<&str> =
+            status.list.iter().filter(|rule| rule.matched() == 0).map(|rule| rule.name.as_str()).collect();
+        let mut value = json!(status);
+        value["never_matched"] = json!(never);
+        value
+    }
+
+    /// The answer of `GET /status`.
+    pub fn status(&self) -> Value {
+        json!(self.sidecar_status())
+    }
+
+    /// A page or one of its parts.
+    pub fn page(&self, path: &str, query: Option<&str>) -> Option<Answer> {
+        console::answer(path, query, self)
+    }
+
+    fn sidecar_status(&self) -> SidecarStatus {
+        let counted = &self.counted;
+        let shared = &counted.shared;
+        let total: u64 = counted.workers.iter().flat_map(|worker| worker.requests()).map(|(.., n)| n).sum();
+        let rules = self.rules_status();
+        let inherited_sampled = counted.sum(|worker| worker.inherited_sampled.get());
+        let sampled = inherited_sampled
+            + counted
+                .rules
+                .states()
+                .iter()
+                .map(|(_, state)| state.by_reservoir.get() + state.by_rate.get())
+                .sum::<u64>();
+        SidecarStatus {
+            service: shared.identity.load().name.as_str().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.clock.nanos() / 1_000_000_000,
+            listen: self.listen.clone(),
+            upstream: shared.upstream.to_string(),
+            draining: shared.draining.load(Ordering::Relaxed),
+            requests: RequestCounts {
+                total,
+                in_flight: counted.sum(|worker| worker.in_flight.get()),
+                sampled,
+            },
+            rules,
+            decisions: DecisionCounts {
+                inherited_sampled,
+                inherited_dropped: counted.sum(|worker| worker.inherited_dropped.get()),
+                ignored: counted.sum(|worker| worker.ignored.get()),
+            },
+            overhead: OverheadStatus {
+                request: quantiles(&counted.merged(|worker| &worker.overhead_request)),
+                response: quantiles(&counted.merged(|worker| &worker.overhead_response)),
+            },
+            sinks: shared.emitter.counts().map(|counts| sink_status(counts)).collect(),
+            store: self.store_status(),
+        }
+    }
+
+    fn rules_status(&self) -> RulesStatus {
+        let rules = self.counted.shared.rules.load();
+        let reloads = self.counted.rules.reloads();
+        RulesStatus {
+            hash: self.counted.rules.hash(),
+            source: self.counted.rules.source(),
+            count: rules.len(),
+            loaded_at_epoch_seconds: reloads.last_success_epoch,
+            last_error: reloads.last_error,
+            list: rules.iter().map(rule_status).collect(),
+        }
+    }
+
+    fn store_status(&self) -> StoreStatus {
+        let (limits, stats) = (self.store.limits(), self.store.stats());
+        StoreStatus {
+            traces: stats.traces as u64,
+            max_traces: limits.max_traces as u64,
+            bytes: stats.bytes as u64,
+            max_bytes: limits.max_bytes as u64,
+            evicted: stats.evicted,
+            refused: stats.refused_total(),
+        }
+    }
+}
+
+impl View for Control {
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn sidecars(&self) -> Vec<SidecarStatus> {
+        vec![self.sidecar_status()]
+    }
+}
+
+/// Says in the log what a reload came to; nothing if nothing had changed.
+pub fn log_reload(outcome: &Reloaded) {
+    match outcome {
+        Reloaded::Unchanged => {}
+        Reloaded::Swapped(change) => tracing::info!(change = %change, "rules reloaded"),
+        Reloaded::Kept(problems) => tracing::error!(
+            problem = problems.first_line(),
+            "the changed rules are wrong; the old ones stay in force and traffic is not affected: mend the file, it is read again by itself"
+        ),
+    }
+}
+
+fn rule_status(rule: &Rule) -> RuleStatus {
+    RuleStatus {
+        name: rule.name.to_string(),
+        priority: rule.priority.get(),
+        reservoir: rule.reservoir.get(),
+        rate: rule.rate.get(),
+        by_reservoir: rule.state.by_reservoir.get(),
+        by_rate: rule.state.by_rate.get(),
+        dropped: rule.state.dropped.get(),
+        place: rule.place.to_string(),
+    }
+}
+
+fn quantiles(merged: &Merged) -> Quantiles {
+    let count = merged.count();
+    Quantiles {
+        count,
+        p50_us: merged.quantile(0.5) / 1e3,
+        p90_us: merged.quantile(0.9) / 1e3,
+        p99_us: merged.quantile(0.99) / 1e3,
+        mean_us: if count == 0 { 0.0 } else { merged.sum as f64 / count as f64 / 1e3 },
+    }
+}
+
+fn sink_status(counts: &SinkCounts) -> SinkStatus {
+    let snapshot = counts.snapshot();
+    SinkStatus {
+        name: counts.name().to_owned(),
+        offered: snapshot.offered,
+        emitted: snapshot.emitted,
+        dropped: snapshot.dropped,
+        rejected: snapshot.rejected,
+        queued: snapshot.queued,
+        capacity: counts.capacity() as u64,
+        last_error: None,
+    }
+}
