@@ -1,0 +1,59 @@
+//! What every test needs: an application, a sink, a sidecar, a client, and a way to wait.
+
+pub(crate) mod client;
+pub(crate) mod scrape;
+pub(crate) mod sidecar;
+pub(crate) mod sink;
+pub(crate) mod trace;
+pub(crate) mod upstream;
+pub(crate) mod world;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long an event may take before a test gives up; generous, because the machine is shared and waiting is
+/// only paid when something is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Polls a condition until it holds or the time is over; says whether it held.
+pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Fails the test unless the condition comes true in time.
+#[track_caller]
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    assert!(wait_until(PATIENCE, condition), "waited {PATIENCE:?} in vain until {what}");
+}
+
+/// An address on which nobody listens.
+pub(crate) fn vacant_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The most places that a per-second reservoir may have given in a span of this length: the span touches at
+/// most its whole seconds plus one window at either end.
+pub(crate) fn most_in(elapsed: Duration, per_second: u64) -> u64 {
+    per_second * (elapsed.as_secs() + 2)
+}
+
+/// Raises a flag when the test fails, so that threads that wait for it end and the failure is shown.
+pub(crate) struct RaiseOnPanic<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for RaiseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
