@@ -1,0 +1,76 @@
+"""A sidecar, a UDP sink and a port to listen on, for the tests beside this file."""
+
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import time
+
+BINARY = os.environ["COLLIMATOR_BIN"]
+DEADLINE = 10.0
+
+
+def wait_for(condition, what):
+    """Polls until `condition()` is true; fails after `DEADLINE` seconds."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not within {DEADLINE} s: {what}")
+
+
+class Sink:
+    """Receives what an X-Ray daemon would."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.documents = []
+
+    def of(self, trace_id):
+        """The documents of one trace that have come so far."""
+        while True:
+            try:
+                datagram = self.socket.recv(65536)
+            except BlockingIOError:
+                return [document for document in self.documents if document["trace_id"] == trace_id]
+            header, _, body = datagram.partition(b"\n")
+            assert json.loads(header) == {"format": "json", "version": 1}, header
+            self.documents.append(json.loads(body))
+
+    def close(self):
+        self.socket.close()
+
+
+class Sidecar:
+    """A `collimator run` on ports of its own."""
+
+    def __init__(self, upstream, *arguments, rules=None):
+        self.folder = tempfile.TemporaryDirectory()
+        ports = os.path.join(self.folder.name, "ports.json")
+        command = [
+            BINARY, "run", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+            "--metrics", "127.0.0.1:0", "--drain-delay", "0s", *arguments,
+        ]
+        if rules is not None:
+            path = os.path.join(self.folder.name, "rules.yaml")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(rules)
+            command += ["--rules", path]
+        environment = {"PATH": os.environ["PATH"], "COLLIMATOR_PORT_FILE": ports}
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(ports) or self.process.poll() is not None, "the port file")
+        with open(ports, encoding="utf-8") as file:
+            self.ports = json.load(file)
+        self.url = "http://" + self.ports["listen"]
+
+    def close(self):
+        """Stops it, which flushes its sinks."""
+        self.process.terminate()
+        assert self.process.wait(DEADLINE) == 0
+        self.folder.cleanup()
