@@ -5,6 +5,7 @@ use super::reservoir::{Reservoir, ReservoirSize};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A share of requests, from 0 (none) to 1 (all), kept to full precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -236,6 +237,29 @@ impl Matchers {
     }
 }
 
+/// Whether a rule decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It counts what it would have done, and the next rule is tried as if it had not matched.
+    Observe,
+}
+
+/// Which requests that were not kept are recorded after all, by how they ended. Never empty: a status or a duration is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Statuses, each range from its first to its last.
+    pub statuses: Vec<(u16, u16)>,
+    /// Longer than this.
+    pub slower_than: Option<Duration>,
+    /// At most so many a second.
+    pub limit: ReservoirSize,
+    /// Also requests that a trusted caller dropped.
+    pub inherited: bool,
+}
+
 /// What a rule has given and counted. Survives a reload under the rule's name.
 #[derive(Debug, Default)]
 pub struct RuleState {
@@ -278,6 +302,12 @@ pub struct Rule {
     pub rate: Rate,
     /// What it asks of a request.
     pub matchers: Matchers,
+    /// Whether it decides, or only counts what it would have decided.
+    pub mode: Mode,
+    /// From this second since 1970 on it is passed over; `None` is never.
+    pub expires: Option<u64>,
+    /// Requests it did not keep that are recorded after all, for how they ended.
+    pub capture: Option<Capture>,
     /// For people.
     pub description: Option<String>,
     /// Where it was written.
@@ -295,6 +325,9 @@ impl Rule {
             reservoir,
             rate,
             matchers: Matchers::default(),
+            mode: Mode::Enforce,
+            expires: None,
+            capture: None,
             description: None,
             place,
             state: Arc::default(),

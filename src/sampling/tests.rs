@@ -25,6 +25,9 @@ fn rule(text: &str) -> Rule {
         matchers: Matchers { http_method: globs(words[4]), url_path: globs(words[5]), ..Matchers::default() },
         description: None,
         place: Place::built_in(),
+        mode: Mode::Enforce,
+        expires: None,
+        capture: None,
         state: Arc::default(),
     }
 }

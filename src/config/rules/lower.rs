@@ -7,7 +7,7 @@ use super::keys::{self, Field, Spellings};
 use super::rate;
 use super::scalars::Lowering;
 use crate::sampling::rule::Globs;
-use crate::sampling::{Matchers, Pattern, Priority, Rate, ReservoirSize, Rule, RuleName};
+use crate::sampling::{Matchers, Mode, Pattern, Priority, Rate, ReservoirSize, Rule, RuleName};
 use std::sync::Arc;
 
 /// The longest name of a rule, in bytes. X-Ray takes 32 characters; `check` warns of that.
@@ -129,6 +129,9 @@ impl Lowering<'_> {
                 matchers,
                 description,
                 place: self.document.place(node.span),
+                mode: Mode::Enforce,
+                expires: None,
+                capture: None,
                 state: Arc::default(),
             }),
             _ => None,
