@@ -12,6 +12,7 @@
 //! obey, is an error and never ignored, for a rule that silently means something else costs money.
 
 mod keys;
+pub mod places;
 pub mod rate;
 mod scalars;
 mod lower;
@@ -68,6 +69,8 @@ pub struct Checked {
     pub problems: Problems,
     /// Absent if one of the problems is an error.
     pub loaded: Option<Loaded>,
+    /// The rules that are right, though others may be wrong: enough to judge them, not to decide by them.
+    pub rules: RuleSet,
     /// How many files were read.
     pub n_files: usize,
     /// How many rules they hold, right or wrong, defaults not counted.
@@ -120,14 +123,15 @@ pub fn check(sources: &[Source]) -> Checked {
         }
     }
     let n_rules = gathered.n_rules;
+    let rules = RuleSet::new(gathered.rules, gathered.default.unwrap_or_else(built_in_default));
     let loaded = (!problems.has_errors()).then(|| Loaded {
-        rules: RuleSet::new(gathered.rules, gathered.default.unwrap_or_else(built_in_default)),
+        rules: rules.clone(),
         disabled: gathered.disabled,
         files: sources.iter().map(|source| source.path.clone()).collect(),
         fingerprint: Fingerprint::of(sources),
         warnings: problems.clone(),
     });
-    Checked { problems, loaded, n_files: sources.len(), n_rules }
+    Checked { problems, loaded, rules, n_files: sources.len(), n_rules }
 }
 
 /// X-Ray's own: one a second and 5 % of the rest.
