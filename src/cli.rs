@@ -4,6 +4,7 @@
 
 mod check;
 pub mod demo;
+mod explain;
 mod healthcheck;
 mod run;
 
@@ -51,6 +52,8 @@ enum Command {
     Run(Box<crate::config::RunFlags>),
     /// Find everything wrong or doubtful about rules and settings, before they run
     Check(Box<check::CheckArgs>),
+    /// Say which rule decides a request, and why the others do not
+    Explain(Box<explain::ExplainArgs>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
     /// Ask the running sidecar whether it is ready; for images without a shell
@@ -87,6 +90,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         match arguments.command {
             Command::Run(flags) => run::run(&flags).await,
             Command::Check(check) => check::run(&check),
+            Command::Explain(request) => explain::run(&request).await,
             Command::Demo(demo) => demo::run(demo).await,
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,
         }
