@@ -7,6 +7,7 @@ pub mod demo;
 mod explain;
 mod healthcheck;
 mod run;
+mod test;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -54,6 +55,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Say which rule decides a request, and why the others do not
     Explain(Box<explain::ExplainArgs>),
+    /// Run the tests beside the rules, or propose some from an access log
+    Test(Box<test::TestArgs>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
     /// Ask the running sidecar whether it is ready; for images without a shell
@@ -91,6 +94,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Run(flags) => run::run(&flags).await,
             Command::Check(check) => check::run(&check),
             Command::Explain(request) => explain::run(&request).await,
+            Command::Test(test) => test::run(&test),
             Command::Demo(demo) => demo::run(demo).await,
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,
         }

@@ -90,7 +90,7 @@ impl Explanation {
         let request = &self.request;
         let mut value = json!({
             "request": { "method": request.method, "host": request.host, "path": request.path },
-            "rules": self.hash,
+            "hash": self.hash,
             "service_name": self.service_name,
             "service_type": self.service_type,
             "rule": null,

@@ -85,7 +85,7 @@ pub(super) fn sarif(problems: &Problems) -> String {
                 "ruleId": problem.code,
                 "ruleIndex": index,
                 "level": problem.severity.as_str(),
-                "message": { "text": sentence(problem) },
+                "message": { "text": sentence(problem, "; ") },
                 "locations": [location(problem)],
             })
         })
@@ -107,11 +107,10 @@ pub(super) fn sarif(problems: &Problems) -> String {
     format!("{log:#}\n")
 }
 
-fn sentence(problem: &Problem) -> String {
-    match &problem.hint {
-        Some(hint) => format!("{}\n{hint}", problem.message),
-        None => problem.message.clone(),
-    }
+/// What is wrong and what to do about it, each line after `separator`.
+fn sentence(problem: &Problem, separator: &str) -> String {
+    let hint = problem.hint.iter().flat_map(|hint| hint.lines().map(str::trim));
+    [problem.message.as_str()].into_iter().chain(hint).collect::<Vec<_>>().join(separator)
 }
 
 fn location(problem: &Problem) -> Value {
@@ -162,7 +161,7 @@ pub(super) fn github(problems: &Problems) -> String {
             let end = place.column + problem.caret_width - 1;
             let _ = write!(text, ",line={},col={},endColumn={end}", place.line, place.column);
         }
-        let _ = writeln!(text, ",title={}::{}", problem.code, data(&sentence(problem)));
+        let _ = writeln!(text, ",title={}::{}", problem.code, data(&sentence(problem, "\n")));
     }
     text
 }
