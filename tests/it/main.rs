@@ -25,4 +25,5 @@ mod segments;
 mod sinks;
 mod support;
 mod traps;
+mod whereabouts;
 mod tidy;
