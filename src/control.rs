@@ -245,6 +245,6 @@ fn sink_status(counts: &SinkCounts) -> SinkStatus {
         rejected: snapshot.rejected,
         queued: snapshot.queued,
         capacity: counts.capacity() as u64,
-        last_error: None,
+        last_error: counts.last_reason().map(|reason| reason.as_str().to_owned()),
     }
 }
