@@ -24,10 +24,11 @@ mod dialect;
 mod source;
 mod include;
 mod gathered;
+pub mod inline;
 
 use super::problem::Problems;
 use super::yaml::{Codes, Document};
-use crate::sampling::{Rule, RuleSet};
+use crate::sampling::{Place, Rate, ReservoirSize, Rule, RuleSet};
 use gathered::Gathered;
 use scalars::Lowering;
 pub use source::{Source, read};
@@ -39,6 +40,9 @@ pub const MAX_RULES: usize = 1_000;
 
 /// The variable that holds rules instead of naming a file, and what problems call them.
 pub const INLINE: &str = "COLLIMATOR_RULES_INLINE";
+
+/// App Mesh's variable that holds the rate of the default.
+pub const RATE_VARIABLE: &str = "XRAY_SAMPLING_RATE";
 
 /// The most problems told of one file: whoever has more will mend these first.
 const MAX_PROBLEMS: usize = 200;
@@ -100,6 +104,20 @@ pub fn from_sources(sources: Vec<(String, Vec<u8>)>) -> Result<Loaded, Problems>
     let sources: Vec<Source> =
         sources.into_iter().map(|(name, bytes)| Source { path: PathBuf::from(name), bytes }).collect();
     from_files(&sources)
+}
+
+/// As [`load`], from the text of a variable, already unpacked. It includes nothing: there is no directory.
+///
+/// # Errors
+/// All problems of the text, if one of them is an error.
+pub fn from_inline(text: &[u8]) -> Result<Loaded, Problems> {
+    from_sources(vec![(INLINE.to_owned(), text.to_vec())])
+}
+
+/// What App Mesh's Envoy makes of [`RATE_VARIABLE`]: one a second, and this share of the rest.
+pub fn of_rate(rate: Rate) -> RuleSet {
+    let place = Place { file: RATE_VARIABLE.into(), line: 0, column: 0 };
+    RuleSet::new(Vec::new(), Rule::default_rule(ReservoirSize::per_second(1), rate, place))
 }
 
 /// As [`load`], from files already read.
