@@ -216,6 +216,7 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         name: rule.name.to_string(),
         priority: rule.priority.get(),
         reservoir: rule.reservoir.get(),
+        reservoir_shared: rule.kept.as_ref().and_then(|kept| kept.whole_reservoir).map(|whole| whole.get()),
         rate: rule.rate.get(),
         by_reservoir: rule.state.by_reservoir.get(),
         by_rate: rule.state.by_rate.get(),
