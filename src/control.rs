@@ -248,6 +248,7 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         name: rule.name.to_string(),
         priority: rule.priority.get(),
         reservoir: rule.reservoir.get(),
+        reservoir_shared: rule.kept.as_ref().and_then(|kept| kept.whole_reservoir).map(|whole| whole.get()),
         rate: rule.rate.get(),
         by_reservoir: rule.state.by_reservoir.get(),
         by_rate: rule.state.by_rate.get(),
@@ -277,6 +278,6 @@ fn sink_status(counts: &SinkCounts) -> SinkStatus {
         rejected: snapshot.rejected,
         queued: snapshot.queued,
         capacity: counts.capacity() as u64,
-        last_error: None,
+        last_error: counts.last_reason().map(|reason| reason.as_str().to_owned()),
     }
 }

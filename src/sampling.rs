@@ -15,7 +15,9 @@ pub mod trust;
 use crate::moment::Moment;
 pub use pattern::Pattern;
 pub use reservoir::ReservoirSize;
-pub use rule::{Attributes, Capture, Facts, Matchers, Mode, Place, Priority, Rate, Rule, RuleName};
+pub use rule::{
+    Attributes, Boost, Capture, Facts, Kept, Matchers, Mode, Place, Priority, Rate, Rule, RuleName,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use super::Exit;
 use crate::clock::Clock;
 use crate::config::rules::places::Places;
 use crate::config::rules::{self, Source};
-use crate::config::{self, Entry, Environment, Problem, Problems, RunFlags, Settings, Severity};
+use crate::config::{self, Entry, Environment, Problem, Problems, RulesSource, RunFlags, Settings, Severity};
 use crate::lint::{self, Options};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -103,6 +103,7 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
     let mut outcome = Outcome::default();
     let mut service_name = arguments.service_name.clone();
     let mut paths = arguments.paths.clone();
+    let mut sources = Vec::new();
     if paths.is_empty() {
         let flags = match &arguments.config {
             Some(path) => RunFlags::new().with("config", path),
@@ -114,7 +115,11 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
         match Settings::read(&flags, &environment) {
             Ok((settings, warnings)) => {
                 outcome.problems.append(warnings);
-                paths.extend(settings.rules.value.clone());
+                match settings.rules_source() {
+                    RulesSource::Path(path) => paths.push(path),
+                    RulesSource::Inline(text) => sources.push(rules::inline_source(&text)),
+                    RulesSource::BuiltIn | RulesSource::SampleAll | RulesSource::Rate(_) => {}
+                }
                 // A host's name says nothing about the service that the rules are for.
                 if !matches!(settings.service_name.source, config::Source::HostName | config::Source::Default)
                 {
@@ -134,8 +139,14 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
         now: Clock::start().now().epoch_seconds().into(),
         incomplete: false,
     };
-    if !paths.is_empty() {
-        check_rules(&paths, &options, &mut outcome);
+    for path in &paths {
+        match rules::read(path) {
+            Ok(read) => sources.extend(read),
+            Err(problems) => outcome.problems.append(problems),
+        }
+    }
+    if !sources.is_empty() {
+        check_rules(sources, &options, &mut outcome);
     }
     let report = match arguments.format {
         Format::Text => formats::text(&outcome, arguments.verbose),
@@ -153,18 +164,8 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
     }
 }
 
-/// Reads all of `paths` as one set and judges it.
-fn check_rules(paths: &[PathBuf], options: &Options<'_>, outcome: &mut Outcome) {
-    let mut sources: Vec<Source> = Vec::new();
-    for path in paths {
-        match rules::read(path) {
-            Ok(read) => sources.extend(read),
-            Err(problems) => outcome.problems.append(problems),
-        }
-    }
-    if sources.is_empty() {
-        return;
-    }
+/// Judges all of `sources` as one set.
+fn check_rules(mut sources: Vec<Source>, options: &Options<'_>, outcome: &mut Outcome) {
     let checked = rules::check(&sources);
     outcome.n_files += checked.n_files;
     outcome.n_rules += checked.n_rules;

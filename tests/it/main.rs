@@ -26,4 +26,5 @@ mod segments;
 mod sinks;
 mod support;
 mod traps;
+mod whereabouts;
 mod tidy;
