@@ -3,12 +3,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this floor talks to the terminal")]
 
 pub mod demo;
+mod completions;
 mod healthcheck;
 mod run;
+mod schema;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// What a command comes to. Scripts rely on the numbers.
@@ -49,8 +52,24 @@ enum Command {
     Run(Box<crate::config::RunFlags>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
+    /// Print the JSON Schema of rule files or of the settings file, for editors
+    Schema(schema::SchemaArgs),
+    /// Print a script that completes commands and flags in a shell
+    Completions(completions::CompletionsArgs),
     /// Ask the running sidecar whether it is ready; for images without a shell
     Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// Prints a result. Whoever closes the pipe early, as `head` does, has read enough.
+fn print_result(text: &str) -> Exit {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write: {error}");
+            Exit::Failure
+        }
+        _ => Exit::Success,
+    }
 }
 
 /// Runs the command that `arguments` name and returns the process's exit code.
@@ -77,6 +96,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         match arguments.command {
             Command::Run(flags) => run::run(&flags).await,
             Command::Demo(demo) => demo::run(demo).await,
+            Command::Schema(schema) => schema::run(&schema),
+            Command::Completions(completions) => completions::run(&completions),
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,
         }
     });
