@@ -5,6 +5,7 @@
 pub mod demo;
 mod completions;
 mod healthcheck;
+mod rules;
 mod run;
 mod schema;
 
@@ -52,6 +53,8 @@ enum Command {
     Run(Box<crate::config::RunFlags>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
+    /// Work with sampling rules: export them for X-Ray, its SDKs, CloudFormation or Terraform
+    Rules(rules::RulesArgs),
     /// Print the JSON Schema of rule files or of the settings file, for editors
     Schema(schema::SchemaArgs),
     /// Print a script that completes commands and flags in a shell
@@ -96,6 +99,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         match arguments.command {
             Command::Run(flags) => run::run(&flags).await,
             Command::Demo(demo) => demo::run(demo).await,
+            Command::Rules(rules) => rules::run(&rules),
             Command::Schema(schema) => schema::run(&schema),
             Command::Completions(completions) => completions::run(&completions),
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,

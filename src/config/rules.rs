@@ -26,6 +26,7 @@ mod source;
 mod include;
 mod gathered;
 pub mod inline;
+pub mod export;
 
 use super::problem::Problems;
 use super::yaml::{Codes, Document};
