@@ -2,12 +2,15 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this floor talks to the terminal")]
 
+mod check;
 pub mod demo;
 mod completions;
+mod explain;
 mod healthcheck;
 mod rules;
 mod run;
 mod schema;
+mod test;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -22,7 +25,7 @@ pub enum Exit {
     Success,
     /// 1: it could not be done, or the answer is no.
     Failure,
-    /// 2: bad usage or settings.
+    /// 2: bad usage or settings, or warnings where they are not wanted.
     Usage,
 }
 
@@ -40,7 +43,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "collimator", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(
-    after_help = "Examples:\n  collimator run --upstream http://127.0.0.1:8080\n  collimator demo --seconds 20"
+    after_help = "Examples:\n  collimator run --upstream http://127.0.0.1:8080\n  collimator check rules/\n  collimator demo --seconds 20"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -51,6 +54,12 @@ struct Arguments {
 enum Command {
     /// Run the sidecar before one application
     Run(Box<crate::config::RunFlags>),
+    /// Find everything wrong or doubtful about rules and settings, before they run
+    Check(Box<check::CheckArgs>),
+    /// Say which rule decides a request, and why the others do not
+    Explain(Box<explain::ExplainArgs>),
+    /// Run the tests beside the rules, or propose some from an access log
+    Test(Box<test::TestArgs>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
     /// Work with sampling rules: export them for X-Ray, its SDKs, CloudFormation or Terraform
@@ -73,6 +82,11 @@ fn print_result(text: &str) -> Exit {
         }
         _ => Exit::Success,
     }
+}
+
+/// As [`print_result`], for commands whose exit code says something else.
+fn show(text: &str) {
+    let _ = print_result(text);
 }
 
 /// Runs the command that `arguments` name and returns the process's exit code.
@@ -98,6 +112,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let exit = runtime.block_on(async {
         match arguments.command {
             Command::Run(flags) => run::run(&flags).await,
+            Command::Check(check) => check::run(&check),
+            Command::Explain(request) => explain::run(&request).await,
+            Command::Test(test) => test::run(&test),
             Command::Demo(demo) => demo::run(demo).await,
             Command::Rules(rules) => rules::run(&rules),
             Command::Schema(schema) => schema::run(&schema),

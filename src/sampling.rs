@@ -206,7 +206,9 @@ impl Fnv {
 /// Health checks of load balancers and kubelets, by how their user agents begin.
 const PROBES: [&str; 3] = ["ELB-HealthChecker/", "kube-probe/", "Amazon-Route53-Health-Check-Service"];
 
-fn is_probe<A: Attributes>(facts: &Facts<'_, A>) -> bool {
+/// Whether a health check asks, by its user agent; such a request is ignored unless the rule that takes it names user
+/// agents.
+pub fn is_probe<A: Attributes>(facts: &Facts<'_, A>) -> bool {
     let agent = facts.attributes.attribute("user-agent").unwrap_or_default();
     PROBES.iter().any(|probe| agent.starts_with(probe))
 }

@@ -14,6 +14,7 @@
 
 pub(super) mod keys;
 pub(super) mod limits;
+pub mod places;
 pub mod rate;
 pub mod time;
 mod scalars;
@@ -82,6 +83,8 @@ pub struct Checked {
     pub problems: Problems,
     /// Absent if one of the problems is an error.
     pub loaded: Option<Loaded>,
+    /// The rules that are right, though others may be wrong: enough to judge them, not to decide by them.
+    pub rules: RuleSet,
     /// How many files were read.
     pub n_files: usize,
     /// How many rules they hold, right or wrong, defaults not counted.
@@ -111,7 +114,12 @@ pub fn from_sources(sources: Vec<(String, Vec<u8>)>) -> Result<Loaded, Problems>
 /// # Errors
 /// All problems of the text, if one of them is an error.
 pub fn from_inline(text: &[u8]) -> Result<Loaded, Problems> {
-    from_sources(vec![(INLINE.to_owned(), text.to_vec())])
+    from_files(&[inline_source(text)])
+}
+
+/// The text of a variable, already unpacked, as if it were a file of the variable's name.
+pub fn inline_source(text: &[u8]) -> Source {
+    Source { path: PathBuf::from(INLINE), bytes: text.to_vec() }
 }
 
 /// What App Mesh's Envoy makes of [`RATE_VARIABLE`]: one a second, and this share of the rest.
@@ -151,13 +159,13 @@ pub fn check(sources: &[Source]) -> Checked {
     let n_rules = gathered.n_rules;
     let (rules, disabled) = gathered.finish();
     let loaded = (!problems.has_errors()).then(|| Loaded {
-        rules,
+        rules: rules.clone(),
         disabled,
         files: sources.iter().map(|source| source.path.clone()).collect(),
         fingerprint: Fingerprint::of(sources),
         warnings: problems.clone(),
     });
-    Checked { problems, loaded, n_files: sources.len(), n_rules }
+    Checked { problems, loaded, rules, n_files: sources.len(), n_rules }
 }
 
 #[cfg(test)]

@@ -56,6 +56,11 @@ impl Pattern {
         &self.source
     }
 
+    /// What is compared: case folded, runs of `*` made one. Every `*` and `?` in it is a wildcard.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+
     /// Whether it matches every text, the empty one too.
     pub fn is_anything(&self) -> bool {
         self.kind == Kind::Anything

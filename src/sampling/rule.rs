@@ -146,7 +146,7 @@ impl Globs {
     }
 
     /// As [`Globs::matches`] for a `Host`: the port counts only for patterns that have a colon themselves.
-    fn matches_host(&self, host: &str) -> bool {
+    pub fn matches_host(&self, host: &str) -> bool {
         let bare = without_port(host);
         self.0.iter().any(|pattern| pattern.matches(if pattern.as_str().contains(':') { host } else { bare }))
     }

@@ -14,6 +14,7 @@
     reason = "tests panic to fail, print to explain, and live in wall-clock time"
 )]
 
+mod commands;
 mod failures;
 mod forwarding;
 mod headers;
@@ -26,4 +27,5 @@ mod segments;
 mod sinks;
 mod support;
 mod traps;
+mod whereabouts;
 mod tidy;
