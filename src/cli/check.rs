@@ -146,7 +146,7 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
         }
     }
     if !sources.is_empty() {
-        check_rules(sources, &options, &mut outcome);
+        check_rules(&sources, &options, &mut outcome);
     }
     let report = match arguments.format {
         Format::Text => formats::text(&outcome, arguments.verbose),
@@ -165,20 +165,15 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
 }
 
 /// Judges all of `sources` as one set.
-fn check_rules(mut sources: Vec<Source>, options: &Options<'_>, outcome: &mut Outcome) {
-    let checked = rules::check(&sources);
+fn check_rules(sources: &[Source], options: &Options<'_>, outcome: &mut Outcome) {
+    let checked = rules::check(sources);
     outcome.n_files += checked.n_files;
     outcome.n_rules += checked.n_rules;
-    // Files that others include are not among those named.
-    let included = checked.loaded.iter().flat_map(|loaded| &loaded.files);
-    let named = |path: &PathBuf| sources.iter().any(|source| source.path == *path);
-    let more: Vec<PathBuf> = included.filter(|path| !named(path)).cloned().collect();
-    sources.extend(more.iter().filter_map(|path| rules::read(path).ok()).flatten());
     let incomplete = checked.problems.has_errors();
-    let found = lint::lint(&checked.rules, &Places::read(&sources), &Options { incomplete, ..*options });
+    let found = lint::lint(&checked.rules, &Places::read(sources), &Options { incomplete, ..*options });
     outcome.problems.append(checked.problems);
     outcome.problems.append(found);
-    outcome.problems = in_order(std::mem::take(&mut outcome.problems), &sources);
+    outcome.problems = in_order(std::mem::take(&mut outcome.problems), sources);
 }
 
 /// The worst first; of equal ones by file, in the order read, and by line.

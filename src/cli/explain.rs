@@ -4,7 +4,7 @@ use super::Exit;
 use crate::clock::Clock;
 use crate::config::rules::places::Places;
 use crate::config::rules::{self, Source};
-use crate::config::{Environment, Problems};
+use crate::config::{Environment, Problem, Problems};
 use crate::explain::{BadRequest, Request, Service, explain};
 use crate::fetch;
 use crate::sampling::RuleSet;
@@ -78,8 +78,7 @@ pub(super) async fn run(arguments: &ExplainArgs) -> Exit {
         return live(arguments, &request, address).await;
     }
     let environment = Environment::capture();
-    let path = arguments.rules.clone().or_else(|| environment.get("COLLIMATOR_RULES").map(PathBuf::from));
-    let (rules, places) = match path.as_deref().map_or_else(|| Ok(built_in()), load) {
+    let (rules, places) = match rules_of(arguments, &environment) {
         Ok(loaded) => loaded,
         Err(problems) => {
             eprintln!("{problems}");
@@ -112,18 +111,27 @@ fn service_name(environment: &Environment) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn built_in() -> (RuleSet, Places) {
-    (RuleSet::built_in(), Places::default())
+/// The rules that `run` would take with this flag and these variables.
+fn rules_of(arguments: &ExplainArgs, environment: &Environment) -> Result<(RuleSet, Places), Problems> {
+    let path = arguments.rules.clone().or_else(|| environment.get("COLLIMATOR_RULES").map(PathBuf::from));
+    match (path, environment.get(rules::INLINE)) {
+        (Some(path), _) => load(&path),
+        (None, Some(text)) => {
+            let text = rules::inline::unpack(text)
+                .map_err(|bad| Problem::at_name("R000", rules::INLINE, bad.message).hint(bad.hint))?;
+            from_sources(&[rules::inline_source(&text)])
+        }
+        (None, None) => Ok((RuleSet::built_in(), Places::default())),
+    }
 }
 
 /// The rules of a file or directory, and the places of their fields.
 pub(super) fn load(path: &Path) -> Result<(RuleSet, Places), Problems> {
-    let mut sources: Vec<Source> = rules::read(path)?;
-    let loaded = rules::from_files(&sources)?;
-    let included = loaded.files.iter().filter(|path| !sources.iter().any(|source| source.path == **path));
-    let included: Vec<Source> = included.filter_map(|path| rules::read(path).ok()).flatten().collect();
-    sources.extend(included);
-    Ok((loaded.rules, Places::read(&sources)))
+    from_sources(&rules::read(path)?)
+}
+
+fn from_sources(sources: &[Source]) -> Result<(RuleSet, Places), Problems> {
+    Ok((rules::from_files(sources)?.rules, Places::read(sources)))
 }
 
 async fn live(arguments: &ExplainArgs, request: &Request, address: &str) -> Exit {

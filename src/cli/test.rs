@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &TestArgs) -> Exit {
                     }
                 }
             }
-            Err(problem) => problems.push(problem),
+            Err(found) => problems.append(found),
         }
     }
     if !problems.is_empty() {
@@ -120,9 +120,9 @@ pub(super) fn run(arguments: &TestArgs) -> Exit {
 }
 
 /// A test file, or those of a directory in byte order.
-fn test_files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
+fn test_files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     let bad = |message: String, hint: &str| {
-        Problem::at_name("T000", &path.display().to_string(), message).hint(hint)
+        Problems::from(Problem::at_name("T000", &path.display().to_string(), message).hint(hint))
     };
     let unreadable = |error: std::io::Error| bad(format!("cannot be read: {error}"), "check the path");
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {

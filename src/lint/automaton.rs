@@ -16,7 +16,7 @@ pub(super) const MAX_STATES: usize = 20_000;
 const MAX_PLACES: usize = 2_000_000;
 
 /// The most that all questions about one set of rules may meet, so that `check` ends soon whatever the rules say.
-const TOTAL_STATES: usize = 400_000;
+const TOTAL_STATES: usize = 200_000;
 
 /// What is left of [`TOTAL_STATES`].
 #[derive(Debug)]

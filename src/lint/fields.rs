@@ -145,7 +145,7 @@ fn host(one: &Globs, other: &Globs, budget: &mut Budget) -> Option<String> {
             .iter()
             .chain(other.patterns())
             .filter(with_port)
-            .map(|pattern| pattern.as_str().replace(":*", ":8080").replace('*', "x").replace('?', "x"))
+            .map(|pattern| pattern.as_str().replace(":*", ":8080").replace(['*', '?'], "x"))
             .find(|host| both(host))
     })
 }

@@ -60,7 +60,7 @@ fn exportable(rule: &Rule, report: &mut Report<'_>) {
             beyond(report, &spot, message, "shorten it");
         }
     }
-    let size = rule.reservoir.get();
+    let size = rule.whole_reservoir().get();
     if size.fract() != 0.0 {
         let message = format!("reservoir {size} is not whole, and X-Ray's are");
         beyond(report, &report.field(rule, "reservoir", 0), message, "round it");
@@ -90,21 +90,13 @@ fn expiry(rule: &Rule, report: &mut Report<'_>) {
     let now = report.options.now;
     let spot = report.field(rule, "expires", 0);
     if expires <= now {
-        let message = format!("rule \"{}\" expired {} and is passed over", rule.name, ago(now - expires));
+        let message = format!("rule \"{}\" has expired and is passed over", rule.name);
         report.warn("R111", &spot, message, "remove it, or move the date");
     } else if expires - now <= WEEK {
         let days = (expires - now).div_ceil(DAY);
         let days = if days == 1 { "a day".to_owned() } else { format!("{days} days") };
         let message = format!("rule \"{}\" expires within {days}", rule.name);
         report.note("R111", &spot, message, "from then on the rules after it take its requests");
-    }
-}
-
-fn ago(seconds: u64) -> String {
-    match seconds / DAY {
-        0 => "today".to_owned(),
-        1 => "a day ago".to_owned(),
-        days => format!("{days} days ago"),
     }
 }
 
@@ -134,8 +126,13 @@ fn capture(rule: &Rule, report: &mut Report<'_>) {
         let message = format!("rule \"{}\" keeps every request, so there is nothing to capture", rule.name);
         report.warn("R114", &spot, message, "remove `capture`, or lower the rate");
     } else if !report.places.has_key(&rule.place, "capture", "limit") {
-        let message = format!("capture of rule \"{}\" has no limit of its own", rule.name);
-        report.warn("R114", &spot, message, "an incident makes every request a failure; add `limit: 1/s`");
+        let message = format!("capture of rule \"{}\" has no limit, so 1/s applies", rule.name);
+        report.warn(
+            "R114",
+            &spot,
+            message,
+            "an incident makes every request a failure; say how many a second to keep with `limit`",
+        );
     }
 }
 

@@ -29,8 +29,7 @@ pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
 /// Why no path is like this, and what to write instead.
 fn path(text: &str) -> Option<(String, String)> {
     let found = |why: &str, remedy: String| Some((why.to_owned(), remedy));
-    let scheme = text.split_once("://").map(|(scheme, rest)| (scheme, rest));
-    if let Some((scheme, rest)) = scheme
+    if let Some((scheme, rest)) = text.split_once("://")
         && (scheme == "*" || is_word(scheme))
     {
         let path = rest.find('/').map_or("/", |at| &rest[at..]);

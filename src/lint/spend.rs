@@ -4,15 +4,12 @@
 //! the first 100,000 of a month free. A month has 31 days.
 
 use super::{Report, takes_everything};
-use crate::config::Severity;
 use crate::config::rules::rate::percent;
 use crate::sampling::{Mode, Rule, RuleName};
 
 const USD_PER_MILLION: f64 = 5.0;
 const FREE_TRACES: f64 = 100_000.0;
 const HOURS_PER_MONTH: f64 = 744.0;
-/// 2⁻³², the finest share that X-Ray's libraries tell from nothing.
-const RESOLUTION: f64 = 1.0 / 4_294_967_296.0;
 
 pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
     if rule.mode == Mode::Observe {
@@ -34,15 +31,10 @@ fn called(rule: &Rule) -> String {
 
 fn rounds_to_nothing(rule: &Rule, report: &mut Report<'_>) {
     let rate = rule.rate.get();
-    let spot = report.field(rule, "rate", 0);
-    if rate > 0.0 && rate < RESOLUTION {
-        let message = format!("rate {} is below the resolution of 2⁻³² (0.0000000233%)", percent(rule.rate));
-        report.add(Severity::Error, "R105", &spot, message, "use a reservoir, a higher rate, or rate: 0");
-        return;
-    }
     let Some(traffic) = report.options.traffic_per_hour else { return };
     let hours = 1.0 / (rate * traffic);
     if rate > 0.0 && rule.reservoir.get() == 0.0 && hours > 24.0 {
+        let spot = report.field(rule, "rate", 0);
         let message = format!(
             "rate {} at {} requests/h (from --traffic) is one trace in {}",
             percent(rule.rate),
@@ -123,7 +115,7 @@ fn multiplied(rule: &Rule, report: &mut Report<'_>) {
     if replicas <= shared {
         return;
     }
-    let size = rule.reservoir.get();
+    let size = rule.whole_reservoir().get();
     let all = size / f64::from(shared) * f64::from(replicas);
     let message = format!(
         "reservoir {size} is up to {} traces/s in {replicas} instances (from --replicas)",

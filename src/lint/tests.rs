@@ -193,17 +193,25 @@ fn r105_rates_that_come_to_nothing() {
         &[
             "name: a, priority: 1, rate: 0.001%, url_path: /a",
             "name: b, priority: 2, rate: 0.001%, reservoir: 1, url_path: /b",
-            "name: c, priority: 3, rate: 1e-10, url_path: /c",
             "name: d, priority: 4, rate: 50%, url_path: /d",
         ],
         &[
             "warning[R105] r.yaml:4:35: rate 0.001% at 12 requests/h (from --traffic) is one trace in 347 days",
             "   4 |   - { name: a, priority: 1, rate: 0.001%, url_path: /a }",
             "     |                                   ^^^^^^ use a reservoir or a higher rate",
-            "error[R105] r.yaml:6:35: rate 0.00000001% is below the resolution of 2⁻³² (0.0000000233%)",
-            "   6 |   - { name: c, priority: 3, rate: 1e-10, url_path: /c }",
-            "     |                                   ^^^^^ use a reservoir, a higher rate, or rate: 0",
         ],
+    );
+}
+
+#[test]
+fn r105_a_rate_that_cannot_be_told_from_nothing_is_no_rate() {
+    let text = set("default: { rate: 1e-10 }", &[]).replace("rules:\n", "");
+    let sources = [Source { path: "r.yaml".into(), bytes: text.into() }];
+    assert_eq!(
+        heads(&rules::check(&sources).problems, "R105"),
+        [
+            "error r.yaml:2:18: rate 1e-10 is below the resolution of 2⁻³² (0.0000000233%); use a reservoir, a higher rate, or rate: 0"
+        ]
     );
 }
 
@@ -368,7 +376,7 @@ fn r111_rules_that_end() {
     );
     assert_eq!(
         heads(NOW - 86_400),
-        [r#"warning r.yaml:4:5: rule "a" expired a day ago and is passed over; remove it, or move the date"#]
+        [r#"warning r.yaml:4:5: rule "a" has expired and is passed over; remove it, or move the date"#]
     );
 }
 

@@ -135,7 +135,7 @@ fn wrong_test_files_are_told_with_their_places() {
     );
     check(
         "tests:\n  - { name: a, request: /, expect: { sampled_per_second: 5 }, response: { duration: 5 } }\n",
-        &["T003 s.test.yaml:2:84: `5` is not a duration; write 80ms, 1.5s or 2m"],
+        &["T003 s.test.yaml:2:85: `5` is not a duration; write 80ms, 1.5s or 2m"],
     );
     check(
         "tests:\n  - { name: a, request: /, expect: { sampled_per_second: 5 } }\n",

@@ -15,6 +15,7 @@
 )]
 
 mod commands;
+mod explain;
 mod failures;
 mod forwarding;
 mod headers;

@@ -32,12 +32,14 @@ pub struct Ambiguous {
     pub quoted: bool,
 }
 
+/// By file, line and column of its beginning, the fields of a mapping under their canonical names.
+type Mappings = HashMap<(usize, usize, usize), Vec<(&'static str, Node)>>;
+
 /// The rule files as trees. Files that are no YAML are left out: what is wrong with them is told already.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     documents: Vec<Document>,
-    /// By file, line and column of a mapping: its fields under their canonical names.
-    mappings: HashMap<(usize, usize, usize), Vec<(&'static str, Node)>>,
+    mappings: Mappings,
 }
 
 impl Places {
@@ -148,7 +150,11 @@ impl Places {
     }
 
     fn node(&self, rule: &Place, field: &str) -> Option<&Node> {
-        self.mapping(rule)?.iter().find(|(name, _)| *name == field).map(|(_, node)| node)
+        let fields = self.mapping(rule)?;
+        let find = |field: &str| fields.iter().find(|(name, _)| *name == field).map(|(_, node)| node);
+        // The first version of the SDKs' local rules calls the host `service_name`; its rules have no names.
+        let is_local = field == "host" && find("name").is_none();
+        find(field).or_else(|| find("service_name").filter(|_| is_local))
     }
 
     fn mapping(&self, rule: &Place) -> Option<&[(&'static str, Node)]> {
@@ -157,7 +163,7 @@ impl Places {
     }
 }
 
-fn index(file: usize, node: &Node, mappings: &mut HashMap<(usize, usize, usize), Vec<(&'static str, Node)>>) {
+fn index(file: usize, node: &Node, mappings: &mut Mappings) {
     match &node.kind {
         Kind::Scalar(_) => {}
         Kind::Sequence(items) => items.iter().for_each(|item| index(file, item, mappings)),

@@ -92,6 +92,16 @@ impl Lowering<'_> {
         match &node.kind {
             Kind::Scalar(scalar) if !matches!(scalar.typed, Typed::Null | Typed::Bool(_)) => {
                 match rate::parse(&scalar.text) {
+                    // X-Ray's own samplers could not tell it from nothing, and nobody lives to see the first trace.
+                    Ok(rate) if rate.get() > 0.0 && rate.get() < rate::RESOLUTION => {
+                        let message = format!(
+                            "rate {} is below the resolution of 2⁻³² (0.0000000233%)",
+                            shown(&scalar.text)
+                        );
+                        let hint = "use a reservoir, a higher rate, or rate: 0";
+                        self.error("R105", node.span, message, hint);
+                        None
+                    }
                     Ok(rate) => Some(rate),
                     Err(bad) => {
                         self.error("R007", node.span, bad.message, bad.hint);
