@@ -4,13 +4,13 @@
 
 mod check;
 pub mod demo;
-mod explain;
 mod completions;
+mod explain;
 mod healthcheck;
 mod rules;
 mod run;
-mod test;
 mod schema;
+mod test;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -82,6 +82,11 @@ fn print_result(text: &str) -> Exit {
         }
         _ => Exit::Success,
     }
+}
+
+/// As [`print_result`], for commands whose exit code says something else.
+fn show(text: &str) {
+    let _ = print_result(text);
 }
 
 /// Runs the command that `arguments` name and returns the process's exit code.
