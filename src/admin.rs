@@ -3,7 +3,7 @@
 //! ```text
 //!   metrics  0.0.0.0:9464     /metrics /livez /readyz /live /ready        and nothing else
 //!   admin    127.0.0.1:9901   the same, and /status /rules /config, the page,
-//!                             POST /reload /drain /log-level /shutdown
+//!                             POST /reload /drain /log-level /shutdown /explain
 //! ```
 //!
 //! GET never changes anything. On the admin port `Host` must be this host's own name: loopback alone does not stop a web page
@@ -11,7 +11,9 @@
 
 use crate::control::Control;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, ORIGIN};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, ORIGIN,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -31,6 +33,8 @@ const MAX_CONNECTIONS: usize = 64;
 const LIMIT: Duration = Duration::from_secs(10);
 /// The largest body of a POST, in bytes.
 const MAX_BODY: usize = 1024;
+/// The largest body of a request to be explained, in bytes.
+const MAX_EXPLAIN: usize = 64 * 1024;
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
@@ -92,10 +96,12 @@ async fn answer(port: Port, control: &Control, request: Request<Incoming>) -> Re
 async fn admin(control: &Control, reading: bool, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     match path {
-        "/reload" | "/drain" | "/log-level" | "/shutdown" if request.method() != Method::POST => {
+        "/reload" | "/drain" | "/log-level" | "/shutdown" | "/explain"
+            if request.method() != Method::POST =>
+        {
             not_allowed("POST")
         }
-        "/reload" | "/drain" | "/log-level" | "/shutdown" if !is_same_origin(&request) => {
+        "/reload" | "/drain" | "/log-level" | "/shutdown" | "/explain" if !is_same_origin(&request) => {
             text(StatusCode::FORBIDDEN, "the Origin header names another site\n")
         }
         "/reload" => {
@@ -111,6 +117,7 @@ async fn admin(control: &Control, reading: bool, request: Request<Incoming>) -> 
             control.shut_down();
             text(StatusCode::OK, "stopping\n")
         }
+        "/explain" => explain(control, request).await,
         "/log-level" => {
             let from_query =
                 request.uri().query().and_then(|query| query.strip_prefix("level=")).map(str::to_owned);
@@ -141,6 +148,20 @@ async fn admin(control: &Control, reading: bool, request: Request<Incoming>) -> 
             }
             None => text(StatusCode::NOT_FOUND, "see /, /status, /rules, /config and /metrics\n"),
         },
+    }
+}
+
+/// Says which rule would decide a request; as text if that is asked for, else as JSON.
+async fn explain(control: &Control, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let wants_text = accept.trim_start().starts_with("text/plain");
+    let Ok(body) = Limited::new(request.into_body(), MAX_EXPLAIN).collect().await else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "send at most 64 KiB\n");
+    };
+    match control.explain(&body.to_bytes()) {
+        Ok(explanation) if wants_text => text(StatusCode::OK, &explanation.text()),
+        Ok(explanation) => json(&explanation.json()),
+        Err(problem) => text(StatusCode::BAD_REQUEST, &format!("{problem}\n")),
     }
 }
 

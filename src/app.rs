@@ -11,7 +11,7 @@
 
 use crate::admin::{self, Port};
 use crate::clock::{Clock, Dice};
-use crate::config::{LiveRules, Problems, Settings, Signs};
+use crate::config::{LiveRules, Problems, Settings, Signs, Source};
 use crate::control::{Control, log_reload};
 use crate::emit::{Emitter, Lanes};
 use crate::exposition::Counted;
@@ -139,7 +139,8 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     tokio::spawn(admin::serve(admin_listener, Port::Admin, Arc::clone(&control)));
     tokio::spawn(admin::serve(metrics_listener, Port::Metrics, Arc::clone(&control)));
     tokio::spawn(watch_rules(Arc::clone(&rules), clock));
-    tokio::spawn(find_place(settings.signs.clone(), Arc::clone(&shared)));
+    let name_is_guessed = matches!(settings.service_name.source, Source::HostName | Source::Default);
+    tokio::spawn(find_place(settings.signs.clone(), Arc::clone(&shared), name_is_guessed));
 
     announce(&settings, &rules, listen, admin_address, metrics_address);
     if let Some(path) = &settings.port_file.value {
@@ -210,9 +211,9 @@ async fn watch_rules(rules: Arc<LiveRules>, clock: Clock) {
     }
 }
 
-async fn find_place(signs: Signs, shared: Arc<Shared>) {
+async fn find_place(signs: Signs, shared: Arc<Shared>, name_is_guessed: bool) {
     let identity = shared.identity.load_full();
-    if let Some(found) = whereabouts::look(&signs, &identity).await {
+    if let Some(found) = whereabouts::look(&signs, &identity, name_is_guessed).await {
         shared.identity.store(Arc::new(found));
     }
 }

@@ -2,13 +2,17 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this floor talks to the terminal")]
 
+mod check;
 pub mod demo;
+mod explain;
 mod healthcheck;
 mod run;
+mod test;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// What a command comes to. Scripts rely on the numbers.
@@ -18,7 +22,7 @@ pub enum Exit {
     Success,
     /// 1: it could not be done, or the answer is no.
     Failure,
-    /// 2: bad usage or settings.
+    /// 2: bad usage or settings, or warnings where they are not wanted.
     Usage,
 }
 
@@ -36,7 +40,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "collimator", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(
-    after_help = "Examples:\n  collimator run --upstream http://127.0.0.1:8080\n  collimator demo --seconds 20"
+    after_help = "Examples:\n  collimator run --upstream http://127.0.0.1:8080\n  collimator check rules/\n  collimator demo --seconds 20"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -47,10 +51,22 @@ struct Arguments {
 enum Command {
     /// Run the sidecar before one application
     Run(Box<crate::config::RunFlags>),
+    /// Find everything wrong or doubtful about rules and settings, before they run
+    Check(Box<check::CheckArgs>),
+    /// Say which rule decides a request, and why the others do not
+    Explain(Box<explain::ExplainArgs>),
+    /// Run the tests beside the rules, or propose some from an access log
+    Test(Box<test::TestArgs>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
     /// Ask the running sidecar whether it is ready; for images without a shell
     Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// Prints a result on stdout. Whoever closed the pipe has seen enough.
+fn show(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Runs the command that `arguments` name and returns the process's exit code.
@@ -76,6 +92,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let exit = runtime.block_on(async {
         match arguments.command {
             Command::Run(flags) => run::run(&flags).await,
+            Command::Check(check) => check::run(&check),
+            Command::Explain(request) => explain::run(&request).await,
+            Command::Test(test) => test::run(&test),
             Command::Demo(demo) => demo::run(demo).await,
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,
         }

@@ -3,9 +3,11 @@
 //! Everything is read from where it is counted; nothing is kept here but the parts and the two switches, ready and stop.
 
 use crate::clock::Clock;
+use crate::config::rules::places::Places;
 use crate::config::{Entry, Reloaded};
 use crate::console::{self, Answer, View};
 use crate::emit::SinkCounts;
+use crate::explain::{Explanation, Request, Service, explain};
 use crate::exposition::{Counted, Exposition};
 use crate::logging::Logging;
 use crate::sampling::Rule;
@@ -15,7 +17,9 @@ use crate::status::{
 };
 use crate::store::Store;
 use crate::telemetry::Merged;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
@@ -111,6 +115,34 @@ impl Control {
         let mut value = json!(status);
         value["never_matched"] = json!(never);
         value
+    }
+
+    /// Which rule would decide the request that `body` describes, as JSON: `method`, `url`, `headers` (an object) and
+    /// `trace` (the value of `X-Amzn-Trace-Id`), the last two optional. Nothing is counted or taken.
+    ///
+    /// # Errors
+    /// What is wrong with the description.
+    pub fn explain(&self, body: &[u8]) -> Result<Explanation, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Asked {
+            method: String,
+            url: String,
+            #[serde(default)]
+            headers: BTreeMap<String, String>,
+            trace: Option<String>,
+        }
+        let asked: Asked = serde_json::from_slice(body).map_err(|error| {
+            format!("this is not a request: {error}\n\nhint: send {{\"method\": \"GET\", \"url\": \"/cart\", \"headers\": {{}}}}")
+        })?;
+        let trace = asked.trace.map(|value| ("x-amzn-trace-id".to_owned(), value));
+        let request = Request::new(&asked.method, &asked.url, asked.headers.into_iter().chain(trace));
+        let request = request.map_err(|error| error.to_string())?;
+        let shared = &self.counted.shared;
+        let (rules, identity, now) = (shared.rules.load(), shared.identity.load(), self.clock.now());
+        let service = Service { name: Some(identity.name.as_str()), kind: identity.origin.as_deref() };
+        let places = Places::default();
+        Ok(explain(&rules, &places, &request, service, now.epoch_seconds().into(), Some(now)))
     }
 
     /// The answer of `GET /status`.
@@ -216,6 +248,7 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         name: rule.name.to_string(),
         priority: rule.priority.get(),
         reservoir: rule.reservoir.get(),
+        reservoir_shared: rule.kept.as_ref().and_then(|kept| kept.whole_reservoir).map(|whole| whole.get()),
         rate: rule.rate.get(),
         by_reservoir: rule.state.by_reservoir.get(),
         by_rate: rule.state.by_rate.get(),
@@ -245,6 +278,6 @@ fn sink_status(counts: &SinkCounts) -> SinkStatus {
         rejected: snapshot.rejected,
         queued: snapshot.queued,
         capacity: counts.capacity() as u64,
-        last_error: None,
+        last_error: counts.last_reason().map(|reason| reason.as_str().to_owned()),
     }
 }

@@ -1,8 +1,10 @@
-//! One bounded GET over plain HTTP: for the health check, for metadata services, for a sidecar's own status.
+//! One bounded exchange over plain HTTP: for the health check, for metadata services, for a sidecar's own admin port.
 
 use bytes::Bytes;
-use http::{Request, Uri, header::HOST};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::request::Builder;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -32,7 +34,21 @@ pub enum FetchError {
 
 /// GETs `address` within `limit`; at most 1 MiB of a 2xx answer.
 pub async fn get(address: &str, limit: Duration) -> Result<Bytes, FetchError> {
-    tokio::time::timeout(limit, exchange(address)).await.map_err(|_| FetchError::Timeout(limit))?
+    tokio::time::timeout(limit, exchange(address, Request::get("/"), Bytes::new()))
+        .await
+        .map_err(|_| FetchError::Timeout(limit))?
+}
+
+/// POSTs `body` to `address` within `limit` and asks for an answer of the type `accept`; at most 1 MiB of a 2xx answer.
+pub async fn post_json(
+    address: &str,
+    body: &serde_json::Value,
+    accept: &str,
+    limit: Duration,
+) -> Result<Bytes, FetchError> {
+    let request = Request::post("/").header(CONTENT_TYPE, "application/json").header(ACCEPT, accept);
+    let exchange = exchange(address, request, body.to_string().into());
+    tokio::time::timeout(limit, exchange).await.map_err(|_| FetchError::Timeout(limit))?
 }
 
 /// The same, as JSON.
@@ -40,7 +56,7 @@ pub async fn json(address: &str, limit: Duration) -> Result<serde_json::Value, F
     serde_json::from_slice(&get(address, limit).await?).map_err(|error| FetchError::Http(error.to_string()))
 }
 
-async fn exchange(address: &str) -> Result<Bytes, FetchError> {
+async fn exchange(address: &str, request: Builder, body: Bytes) -> Result<Bytes, FetchError> {
     let bad = || FetchError::Address(address.to_owned());
     let http = |error: &dyn std::fmt::Display| FetchError::Http(error.to_string());
     let uri: Uri = address.parse().map_err(|_| bad())?;
@@ -54,9 +70,10 @@ async fn exchange(address: &str) -> Result<Bytes, FetchError> {
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| http(&error))?;
     let connection = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path)
+    let request = request
+        .uri(path)
         .header(HOST, authority.as_str())
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(body))
         .map_err(|error| http(&error))?;
     let response = sender.send_request(request).await.map_err(|error| http(&error))?;
     let status = response.status();

@@ -38,6 +38,12 @@ impl Logging {
             LogFormat::Auto if !terminal => lines.json().flatten_event(true).boxed(),
             LogFormat::Auto | LogFormat::Text => lines.with_target(false).with_ansi(terminal).boxed(),
         };
+        // A panic is a line in the log like any other, with its place.
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string);
+            let what = panic.payload_as_str().unwrap_or("panic");
+            tracing::error!(place, "a fault of collimator's own, please report it: {what}");
+        }));
         let _ =
             tracing::subscriber::set_global_default(tracing_subscriber::registry().with(filter).with(lines));
         Logging { level, lost, _guard: guard }

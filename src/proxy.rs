@@ -13,6 +13,7 @@
 
 mod access;
 mod body;
+mod caught;
 mod connection;
 mod exchange;
 mod headers;
@@ -28,6 +29,7 @@ use crate::segment::Identity;
 use crate::telemetry::WorkerTally;
 use access::AccessLog;
 use arc_swap::{ArcSwap, Cache};
+use caught::Caught;
 use connection::{Carried, ConnectionState, Progress, Socket, Tick};
 use headers::Peer;
 use http::HeaderValue;
@@ -37,7 +39,6 @@ use hyper_util::rt::TokioIo;
 use socket2::{SockFilter, SockRef};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -251,7 +252,7 @@ fn admit(worker: &Rc<Worker>, server: &http1::Builder, stream: TcpStream, addres
     let serving = Rc::clone(worker);
     let service = service_fn(move |request| {
         let served = request::serve(Rc::clone(&serving), Rc::clone(&peer), progress.clone(), request);
-        async { Ok::<_, Infallible>(served.await) }
+        Caught::new(served, Rc::clone(&serving))
     });
     let carried = Carried::new(server.serve_connection(socket, service), state);
     tokio::task::spawn_local(async move {

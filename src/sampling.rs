@@ -21,7 +21,9 @@ pub use capture::{Captured, Standby};
 use compiled::{Candidates, Compiled};
 pub use pattern::Pattern;
 pub use reservoir::ReservoirSize;
-pub use rule::{Attributes, Capture, Facts, Matchers, Mode, Place, Priority, Rate, Rule, RuleName};
+pub use rule::{
+    Attributes, Boost, Capture, Facts, Kept, Matchers, Mode, Place, Priority, Rate, Rule, RuleName,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -334,7 +336,9 @@ impl Fnv {
 /// Health checks of load balancers and kubelets, by how their user agents begin.
 const PROBES: [&str; 3] = ["ELB-HealthChecker/", "kube-probe/", "Amazon-Route53-Health-Check-Service"];
 
-fn is_probe<A: Attributes>(facts: &Facts<'_, A>) -> bool {
+/// Whether a health check asks, by its user agent; such a request is ignored unless the rule that takes it names user
+/// agents.
+pub fn is_probe<A: Attributes>(facts: &Facts<'_, A>) -> bool {
     let agent = facts.attributes.user_agent();
     // Nearly all agents are told by their first letter.
     matches!(agent, [b'E' | b'k' | b'A', ..])

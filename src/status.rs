@@ -75,6 +75,9 @@ pub struct RuleStatus {
     pub priority: u16,
     /// Kept each second before the rate applies.
     pub reservoir: f64,
+    /// What all instances share, if `replicas` leaves this one only a part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservoir_shared: Option<f64>,
     /// The share kept of the rest, 0 to 1.
     pub rate: f64,
     /// Kept by the reservoir.

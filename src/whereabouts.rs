@@ -6,7 +6,7 @@
 
 use crate::config::Signs;
 use crate::fetch;
-use crate::segment::Identity;
+use crate::segment::{Identity, SegmentName};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Fills in what can be learned about the place. EKS before ECS: the more specific wins.
-pub async fn look(signs: &Signs, identity: &Identity) -> Option<Identity> {
+///
+/// Where nobody named the service (`name_is_guessed`), an ECS task's family is a better name than the host's.
+pub async fn look(signs: &Signs, identity: &Identity, name_is_guessed: bool) -> Option<Identity> {
     let mut found = identity.clone();
     if signs.in_kubernetes {
         found.origin = Some("AWS::EKS::Container".to_owned());
@@ -27,6 +29,9 @@ pub async fn look(signs: &Signs, identity: &Identity) -> Option<Identity> {
     found.origin = Some("AWS::ECS::Container".to_owned());
     let container = fetch::json(uri, LIMIT).await.ok();
     let task = fetch::json(&format!("{uri}/task"), LIMIT).await.ok();
+    if name_is_guessed && let Some(family) = task.as_ref().and_then(|task| task.get("Family")?.as_str()) {
+        found.name = SegmentName::repair(family);
+    }
     found.aws.extend(ecs_blocks(signs, container.as_ref(), task.as_ref()));
     Some(found)
 }

@@ -103,7 +103,10 @@ pub async fn run(arguments: DemoArgs) -> Exit {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            Exit::Failure
+            match error {
+                DemoError::NotLoopback(_) => Exit::Usage,
+                _ => Exit::Failure,
+            }
         }
     }
 }
@@ -132,6 +135,7 @@ async fn show(arguments: &DemoArgs) -> Result<String, DemoError> {
         world.set_statuses(sidecars.statuses().await);
         progress.say(started, &traffic, &world, last);
         if let Some(error) = sidecars.find_dead() {
+            progress.end();
             return Err(error);
         }
     }
@@ -238,9 +242,19 @@ impl Progress {
         );
         if self.on_terminal {
             // Back to the start of the line, and clear what is left of the one before.
-            eprint!("\r  {line}\x1b[K{}", if last { "\n\n" } else { "" });
+            eprint!("\r  {line}\x1b[K");
         } else {
             eprintln!("{line}");
+        }
+        if last {
+            self.end();
+        }
+    }
+
+    /// Leaves the line that was written over.
+    fn end(&self) {
+        if self.on_terminal {
+            eprintln!("\n");
         }
     }
 }

@@ -64,6 +64,11 @@ impl Environment {
         self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// As [`Environment::get`], with the white space around it: in YAML the first line's indentation means something.
+    pub(super) fn verbatim(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|_| self.variables.get(name)).map(String::as_str)
+    }
+
     /// `HOSTNAME`, else what `/etc/hostname` says.
     pub fn host_name(&self) -> Option<&str> {
         self.get("HOSTNAME").or(self.host_name.as_deref())

@@ -97,6 +97,11 @@ impl<'a> Gather<'a> {
         gather
     }
 
+    /// A variable's value with the white space around it.
+    pub(super) fn verbatim(&self, variable: &str) -> Option<&str> {
+        self.environment.verbatim(variable)
+    }
+
     pub(super) fn host_name(&self) -> Option<String> {
         self.environment.host_name().map(str::to_owned)
     }
@@ -138,7 +143,7 @@ impl<'a> Gather<'a> {
             .filter_map(|name| self.environment.get(&name).map(|value| (name.clone(), value.to_owned())))
             .collect();
         if let [(first, _), (second, _)] = set.as_slice() {
-            let wrong = Wrong::new(format!("{first} is set too, and means the same"), "keep one of them");
+            let wrong = Wrong::new(format!("{first} is set too, for the same setting"), "keep one of them");
             self.error_at(&Source::Variable(second.clone()), wrong);
         }
         if let Some((name, value)) = set.into_iter().next() {

@@ -46,7 +46,7 @@ pub struct Problem {
     pub place: Place,
     /// What is wrong: lower case, no final period, values in backticks.
     pub message: String,
-    /// What to do about it. Without a source line it may have several lines.
+    /// What to do about it, in one line or several.
     pub hint: Option<String>,
     /// The line of the file that `place` points into.
     pub source_line: Option<Arc<str>>,
@@ -108,10 +108,11 @@ impl fmt::Display for Problem {
                 let shown = Excerpt::new(line, self.place.column, self.caret_width);
                 write!(f, "\n{:>4} | {}", self.place.line, shown.text)?;
                 write!(f, "\n     | {}{}", " ".repeat(shown.caret), "^".repeat(shown.width))?;
-                match hint {
-                    Some(hint) => write!(f, " {}", printable(hint)),
-                    None => Ok(()),
+                let mut hint = hint.iter().flat_map(|hint| hint.lines());
+                if let Some(first) = hint.next() {
+                    write!(f, " {}", printable(first))?;
                 }
+                hint.try_for_each(|line| write!(f, "\n     | {}", printable(line.trim())))
             }
             (None, Some(hint)) => {
                 hint.lines().try_for_each(|line| write!(f, "\n     {}", printable(line.trim())))

@@ -20,7 +20,7 @@ use super::problem::{Problem, Problems};
 use super::rules::{self, Fingerprint, Source};
 use crate::moment::Moment;
 use crate::sampling::rule::RuleState;
-use crate::sampling::{RuleName, RuleSet};
+use crate::sampling::{Rate, RuleName, RuleSet};
 use arc_swap::ArcSwap;
 pub use change::Change;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub const MAX_STATES: usize = 2_000;
 const MAX_READS: usize = 3;
 
 /// Where the rules come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RulesSource {
     /// No rules were given: one a second and 5 % of the rest.
     BuiltIn,
@@ -44,6 +44,10 @@ pub enum RulesSource {
     SampleAll,
     /// A file, or a directory of them.
     Path(PathBuf),
+    /// The text of a rule file, which stood in a variable.
+    Inline(Arc<[u8]>),
+    /// One a second and this share of the rest, as App Mesh's variable says it.
+    Rate(Rate),
 }
 
 impl fmt::Display for RulesSource {
@@ -52,6 +56,8 @@ impl fmt::Display for RulesSource {
             RulesSource::BuiltIn => f.write_str("built-in"),
             RulesSource::SampleAll => f.write_str("sample-all"),
             RulesSource::Path(path) => write!(f, "{}", path.display()),
+            RulesSource::Inline(text) => write!(f, "inline, {} bytes", text.len()),
+            RulesSource::Rate(rate) => write!(f, "1/s, then {}", rules::rate::percent(*rate)),
         }
     }
 }
@@ -111,6 +117,11 @@ impl LiveRules {
         let (rules, n_files, fingerprint) = match &source {
             RulesSource::BuiltIn => (RuleSet::built_in(), 0, Fingerprint::of(&())),
             RulesSource::SampleAll => (RuleSet::sample_all(), 0, Fingerprint::of(&())),
+            RulesSource::Inline(text) => {
+                let loaded = rules::from_inline(text)?;
+                (loaded.rules, 0, loaded.fingerprint)
+            }
+            RulesSource::Rate(rate) => (rules::of_rate(*rate), 0, Fingerprint::of(&())),
             RulesSource::Path(path) => {
                 let loaded = rules::load(path)?;
                 (loaded.rules, loaded.files.len(), loaded.fingerprint)
@@ -144,7 +155,7 @@ impl LiveRules {
         self.rules.load().hash()
     }
 
-    /// `built-in`, `sample-all`, or the path.
+    /// `built-in`, `sample-all`, the path, or what a variable said.
     pub fn source(&self) -> String {
         self.source.to_string()
     }

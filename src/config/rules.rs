@@ -7,28 +7,43 @@
 //!   - { name: checkout, priority: 100, http_method: POST, url_path: /api/checkout/*, reservoir: 5, rate: 50% }
 //! ```
 //!
-//! Several files make one set: names are unique in all of them, and one of them may have a `default`. All or
-//! nothing: a set with one wrong rule is no set. Strict: a key that is not known, or that this version would not
-//! obey, is an error and never ignored, for a rule that silently means something else costs money.
+//! Four notations are read, told apart by content: ours, what X-Ray's API prints, and the local rules of X-Ray's SDKs
+//! in both their versions. Several files make one set, each in its own notation: names are unique in all of them, and
+//! one of them may have a `default`. All or nothing: a set with one wrong rule is no set. Strict: a key that is not
+//! known is an error and never ignored, for a rule that silently means something else costs money.
 
 mod keys;
+pub mod places;
 pub mod rate;
+pub mod time;
 mod scalars;
+mod readers;
 mod lower;
+mod extras;
+mod foreign;
+mod dialect;
 mod source;
+mod include;
+mod gathered;
+pub mod inline;
 
-use super::problem::{Problems, counted};
-use super::yaml::{Codes, Document, Kind, Node, Scalar, Span, Typed};
+use super::problem::Problems;
+use super::yaml::{Codes, Document};
 use crate::sampling::{Place, Rate, ReservoirSize, Rule, RuleSet};
-use keys::Top;
+use gathered::Gathered;
 use scalars::Lowering;
 pub use source::{Source, read};
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// The most rules in one set, disabled ones counted.
 pub const MAX_RULES: usize = 1_000;
+
+/// The variable that holds rules instead of naming a file, and what problems call them.
+pub const INLINE: &str = "COLLIMATOR_RULES_INLINE";
+
+/// App Mesh's variable that holds the rate of the default.
+pub const RATE_VARIABLE: &str = "XRAY_SAMPLING_RATE";
 
 /// The most problems told of one file: whoever has more will mend these first.
 const MAX_PROBLEMS: usize = 200;
@@ -68,6 +83,8 @@ pub struct Checked {
     pub problems: Problems,
     /// Absent if one of the problems is an error.
     pub loaded: Option<Loaded>,
+    /// The rules that are right, though others may be wrong: enough to judge them, not to decide by them.
+    pub rules: RuleSet,
     /// How many files were read.
     pub n_files: usize,
     /// How many rules they hold, right or wrong, defaults not counted.
@@ -92,6 +109,25 @@ pub fn from_sources(sources: Vec<(String, Vec<u8>)>) -> Result<Loaded, Problems>
     from_files(&sources)
 }
 
+/// As [`load`], from the text of a variable, already unpacked. It includes nothing: there is no directory.
+///
+/// # Errors
+/// All problems of the text, if one of them is an error.
+pub fn from_inline(text: &[u8]) -> Result<Loaded, Problems> {
+    from_files(&[inline_source(text)])
+}
+
+/// The text of a variable, already unpacked, as if it were a file of the variable's name.
+pub fn inline_source(text: &[u8]) -> Source {
+    Source { path: PathBuf::from(INLINE), bytes: text.to_vec() }
+}
+
+/// What App Mesh's Envoy makes of [`RATE_VARIABLE`]: one a second, and this share of the rest.
+pub fn of_rate(rate: Rate) -> RuleSet {
+    let place = Place { file: RATE_VARIABLE.into(), line: 0, column: 0 };
+    RuleSet::new(Vec::new(), Rule::default_rule(ReservoirSize::per_second(1), rate, place))
+}
+
 /// As [`load`], from files already read.
 ///
 /// # Errors
@@ -103,15 +139,15 @@ pub fn from_files(sources: &[Source]) -> Result<Loaded, Problems> {
 
 /// Checks files already read and builds the set, if there is no error in them.
 pub fn check(sources: &[Source]) -> Checked {
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered::new(sources);
     let mut problems = Problems::new();
-    for source in sources {
+    for (number, source) in sources.iter().enumerate() {
         let name = source.path.display().to_string();
         match Document::parse(&name, &source.bytes, Codes::RULES) {
             Ok(mut document) => {
                 let repeated = std::mem::take(&mut document.repeated);
                 let mut lowering = Lowering::new(&document, repeated);
-                gathered.file(&mut lowering);
+                gathered.file(number, &mut lowering);
                 lowering.problems.sort_by_line();
                 lowering.problems.truncate(MAX_PROBLEMS);
                 problems.append(lowering.problems);
@@ -119,163 +155,17 @@ pub fn check(sources: &[Source]) -> Checked {
             Err(unreadable) => problems.append(unreadable),
         }
     }
+    problems.append(gathered.cycles());
     let n_rules = gathered.n_rules;
+    let (rules, disabled) = gathered.finish();
     let loaded = (!problems.has_errors()).then(|| Loaded {
-        rules: RuleSet::new(gathered.rules, gathered.default.unwrap_or_else(built_in_default)),
-        disabled: gathered.disabled,
+        rules: rules.clone(),
+        disabled,
         files: sources.iter().map(|source| source.path.clone()).collect(),
         fingerprint: Fingerprint::of(sources),
         warnings: problems.clone(),
     });
-    Checked { problems, loaded, n_files: sources.len(), n_rules }
-}
-
-/// X-Ray's own: one a second and 5 % of the rest.
-fn built_in_default() -> Rule {
-    Rule::default_rule(ReservoirSize::per_second(1), Rate::FIVE_PERCENT, Place::built_in())
-}
-
-/// What the files read so far have said.
-#[derive(Default)]
-struct Gathered {
-    rules: Vec<Rule>,
-    disabled: Vec<Rule>,
-    default: Option<Rule>,
-    default_at: Option<Place>,
-    names: HashMap<String, Place>,
-    n_rules: usize,
-}
-
-/// The notations of sampling rules, told apart by content.
-enum Dialect {
-    /// `rules_version`.
-    Ours,
-    /// Like ours, but it does not say so.
-    Undeclared,
-    /// What `aws xray get-sampling-rules` prints.
-    XrayApi,
-    /// The local rules of X-Ray's SDKs; where its `version` is.
-    SdkLocal(Span),
-    /// Nothing, or only comments.
-    Empty,
-    /// Not even a mapping.
-    Unknown,
-}
-
-fn dialect(root: &Node) -> Dialect {
-    let is_api = |node: &Node| {
-        ["SamplingRuleRecords", "SamplingRule", "RuleName"].iter().any(|key| node.get(key).is_some())
-    };
-    match &root.kind {
-        Kind::Scalar(Scalar { typed: Typed::Null, .. }) => Dialect::Empty,
-        Kind::Mapping(_) if root.get("rules_version").is_some() => Dialect::Ours,
-        Kind::Mapping(_) if is_api(root) => Dialect::XrayApi,
-        Kind::Sequence(items) if items.iter().any(is_api) => Dialect::XrayApi,
-        Kind::Mapping(entries) => match entries.iter().find(|(key, _)| key.text == "version") {
-            Some((key, _)) => Dialect::SdkLocal(key.span),
-            None => Dialect::Undeclared,
-        },
-        _ => Dialect::Unknown,
-    }
-}
-
-impl Gathered {
-    fn file(&mut self, lowering: &mut Lowering<'_>) {
-        const BEGIN: &str = "begin the file with `rules_version: 1`";
-        let root = &lowering.document.root;
-        let (span, message, hint) = match dialect(root) {
-            Dialect::Ours => return self.ours(lowering),
-            Dialect::Undeclared => {
-                lowering.error("R008", root.span, "`rules_version` is missing", BEGIN);
-                return self.ours(lowering);
-            }
-            Dialect::Empty => (root.span, "the file is empty", BEGIN),
-            Dialect::Unknown => (root.span, "this is not a rule file", BEGIN),
-            Dialect::XrayApi => (
-                root.span,
-                "rules as X-Ray's API prints them are not read by this version",
-                "write them below `rules_version: 1` and `rules:`; names such as `FixedRate` may stay",
-            ),
-            Dialect::SdkLocal(span) => (
-                span,
-                "local rules of the X-Ray SDKs are not read by this version",
-                "write `rules_version: 1` instead and give each rule a `name` and a `priority`; `fixed_target` may stay",
-            ),
-        };
-        lowering.error("R008", span, message, hint);
-    }
-
-    fn ours(&mut self, lowering: &mut Lowering<'_>) {
-        let document = lowering.document;
-        let Kind::Mapping(entries) = &document.root.kind else { return };
-        for (field, key, node) in lowering.fields(entries, keys::TOP, "a rule file") {
-            match field {
-                Top::RulesVersion => {
-                    if !matches!(&node.kind, Kind::Scalar(Scalar { typed: Typed::Integer(1), .. })) {
-                        let message = "this `rules_version` is not supported";
-                        lowering.error("R008", node.span, message, "write rules_version: 1");
-                    }
-                }
-                Top::Default => self.default_entry(lowering, key.span, node),
-                Top::Rules => match &node.kind {
-                    Kind::Sequence(items) => items.iter().for_each(|item| self.rule(lowering, item)),
-                    _ => {
-                        let message = format!("`rules` is a list, not {}", node.type_name());
-                        lowering.error(
-                            "R003",
-                            node.span,
-                            message,
-                            "write `- name: …` below it, or rules: []",
-                        );
-                    }
-                },
-                Top::Include | Top::Replicas => lowering.later(key),
-            }
-        }
-    }
-
-    fn default_entry(&mut self, lowering: &mut Lowering<'_>, span: Span, node: &Node) {
-        let default = lowering.default_rule(node);
-        match &self.default_at {
-            Some(first) => {
-                let hint = format!("the first is at {first}; one set has one");
-                lowering.error("R006", span, "this is a second `default`", hint);
-            }
-            None => {
-                self.default_at = Some(lowering.document.place(span));
-                self.default = default;
-            }
-        }
-    }
-
-    fn rule(&mut self, lowering: &mut Lowering<'_>, node: &Node) {
-        self.n_rules += 1;
-        if self.n_rules == MAX_RULES + 1 {
-            let message = format!("more than {}", counted(MAX_RULES, "rule"));
-            lowering.error("R003", node.span, message, "use lists and wildcards to say the same in fewer");
-        }
-        if self.n_rules > MAX_RULES {
-            return;
-        }
-        let lowered = lowering.rule(node);
-        if let Some((name, span)) = lowered.name {
-            match self.names.get(&name) {
-                Some(first) => {
-                    let hint = format!("the first is at {first}; names are unique in the whole set");
-                    let message = format!("two rules are called `{}`", super::problem::shown(&name));
-                    lowering.error("R004", span, message, hint);
-                }
-                None => {
-                    self.names.insert(name, lowering.document.place(span));
-                }
-            }
-        }
-        match lowered.rule {
-            Some(rule) if lowered.enabled => self.rules.push(rule),
-            Some(rule) => self.disabled.push(rule),
-            None => {}
-        }
-    }
+    Checked { problems, loaded, rules, n_files: sources.len(), n_rules }
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ pub struct Settings {
     pub metrics: Sourced<SocketAddr>,
     /// What the application is called in traces; not yet repaired to X-Ray's alphabet.
     pub service_name: Sourced<String>,
-    /// File or directory; `None` for the built-in rules.
-    pub rules: Sourced<Option<PathBuf>>,
+    /// Where the rules come from; what [`Settings::sample_all`] makes of them is [`Settings::rules_source`]'s business.
+    pub rules: Sourced<RulesSource>,
     /// Where segments go; never empty, each once.
     pub sinks: Sourced<Vec<Destination>>,
     /// Whose decisions count.
@@ -145,7 +145,7 @@ impl Settings {
             metrics: gather
                 .one(&table::METRICS, values::address, || SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9464))),
             service_name: gather.service_name(),
-            rules: gather.one(&table::RULES, |text| values::path(text).map(Some), || None),
+            rules: gather.rules(),
             sinks: gather.sinks(),
             trust: gather.trust(),
             workers: gather.one(&table::WORKERS, |text| values::count(text, MOST_WORKERS), default_workers),
@@ -208,7 +208,7 @@ impl Settings {
             let hint = "name the port of the application, or let the sidecar listen on another one";
             gather.error_at(&self.upstream.source, contradiction(message, hint));
         }
-        if self.sample_all.value && self.rules.value.is_some() {
+        if self.sample_all.value && self.rules.value != RulesSource::BuiltIn {
             let place = self.sample_all.source.to_string();
             let problem =
                 Problem::at_name(OVERRIDDEN, &place, "every request is recorded and the rules are not read")
@@ -220,10 +220,9 @@ impl Settings {
 
     /// Where the rules come from.
     pub fn rules_source(&self) -> RulesSource {
-        match &self.rules.value {
-            _ if self.sample_all.value => RulesSource::SampleAll,
-            Some(path) => RulesSource::Path(path.clone()),
-            None => RulesSource::BuiltIn,
+        match self.sample_all.value {
+            true => RulesSource::SampleAll,
+            false => self.rules.value.clone(),
         }
     }
 
@@ -240,10 +239,8 @@ impl Settings {
         fn plain<T: ToString>(value: &T) -> String {
             value.to_string()
         }
-        let path = |otherwise: &'static str| {
-            move |path: &Option<PathBuf>| {
-                path.as_ref().map_or_else(|| otherwise.to_owned(), |path| path.display().to_string())
-            }
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
         };
         let duration = |duration: &Duration| duration_text(*duration);
         let sinks =
@@ -254,7 +251,7 @@ impl Settings {
             entry(&table::ADMIN, &self.admin, plain),
             entry(&table::METRICS, &self.metrics, plain),
             entry(&table::SERVICE_NAME, &self.service_name, plain),
-            entry(&table::RULES, &self.rules, path("built-in")),
+            entry(&table::RULES, &self.rules, plain),
             entry(&table::SINKS, &self.sinks, sinks),
             entry(&table::TRUST, &self.trust, plain),
             entry(&table::WORKERS, &self.workers, plain),
@@ -268,7 +265,7 @@ impl Settings {
             entry(&table::ACCESS_LOG, &self.access_log, plain),
             entry(&table::LOG_LEVEL, &self.log_level, |level| level.to_string().to_ascii_lowercase()),
             entry(&table::LOG_FORMAT, &self.log_format, plain),
-            entry(&table::PORT_FILE, &self.port_file, path("none")),
+            entry(&table::PORT_FILE, &self.port_file, path),
         ]
     }
 }

@@ -78,6 +78,8 @@ pub const CONFIG_FLAG: &str = "config";
 /// Where X-Ray's libraries expect the daemon; also ours, if no sink is named.
 pub const DAEMON_ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
 
+/// App Mesh's: a file of local rules.
+pub(super) const SAMPLING_MANIFEST: &str = "XRAY_SAMPLING_RULE_MANIFEST";
 pub(super) static LISTEN: Setting = Setting::new("listen", "listen", "ADDRESS:PORT")
     .default("0.0.0.0:8000")
     .help("Where requests arrive that are meant for the application");
@@ -96,10 +98,13 @@ pub(super) static SERVICE_NAME: Setting = Setting {
         "What the application is called in traces and in the rules' `service_name`; at most 1,024 bytes",
     )
 };
-pub(super) static RULES: Setting =
-    Setting::new("rules", "rules", "PATH").default("built-in: 1/s, then 5 %").help(
-        "The sampling rules: a file, or a directory of *.yaml, *.yml and *.json; a change is live within 2 s",
-    );
+pub(super) static RULES: Setting = Setting {
+    other_variable: Some(super::rules::INLINE),
+    well_known: &[SAMPLING_MANIFEST, super::rules::RATE_VARIABLE],
+    ..Setting::new("rules", "rules", "PATH").default("built-in: 1/s, then 5 %").help(
+        "The sampling rules: a file, or a directory of *.yaml, *.yml and *.json; a change is live within 2 s. COLLIMATOR_RULES_INLINE holds the rules themselves, perhaps packed by gzip and base64",
+    )
+};
 pub(super) static SINKS: Setting = Setting {
     other_variable: Some("COLLIMATOR_SINKS"),
     well_known: &[DAEMON_ADDRESS],
@@ -177,8 +182,7 @@ pub static SETTINGS: [&Setting; 20] = [
 
 /// Flags and top-level keys of settings that the product is to have and this version has not. To ignore one would be
 /// worse than to refuse it.
-pub(super) const LATER_FLAGS: &[&str] =
-    &["rules-inline", "egress-listen", "egress-allow", "central", "endpoint"];
+pub(super) const LATER_FLAGS: &[&str] = &["egress-listen", "egress-allow", "central", "endpoint"];
 /// See [`LATER_FLAGS`].
 pub(super) const LATER_KEYS: &[&str] = &["egress", "central", "xray"];
 

@@ -1,11 +1,14 @@
 //! The map for a terminal: who calls whom as a tree, one line for each edge.
 //!
 //! A callee that was drawn before is named again but not unfolded again, so circles end. Names are whatever a
-//! stranger wrote: control characters and those that turn the direction of writing do not reach the terminal.
+//! stranger wrote, but the store has made them printable, so nothing in them commands the terminal.
 
 use crate::store::document::Sort;
 use crate::store::graph::{Graph, Stats};
 use std::fmt::Write;
+
+/// Characters shown of a name or a type.
+const MAX_NAME: usize = 40;
 
 struct Line {
     tree: String,
@@ -59,11 +62,11 @@ fn unfold(graph: &Graph, start: usize, drawn: &mut [bool], lines: &mut Vec<Line>
 fn label(graph: &Graph, index: usize) -> String {
     let node = &graph.nodes[index];
     let kind = match node.sort {
-        Sort::Client => return format!("clients of {}", printable(&node.name)),
-        Sort::Service if node.node_type.is_empty() => return printable(&node.name),
-        Sort::Service | Sort::Aws | Sort::Database | Sort::Remote => printable(&node.node_type),
+        Sort::Client => return format!("clients of {}", short(&node.name)),
+        Sort::Service if node.node_type.is_empty() => return short(&node.name),
+        Sort::Service | Sort::Aws | Sort::Database | Sort::Remote => short(&node.node_type),
     };
-    format!("{} ({kind})", printable(&node.name))
+    format!("{} ({kind})", short(&node.name))
 }
 
 fn print(lines: &[Line]) -> String {
@@ -115,10 +118,10 @@ fn duration(micros: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-fn printable(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+/// At most 40 characters.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

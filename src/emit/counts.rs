@@ -1,6 +1,11 @@
 //! What one sink has counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Between two lines in the log about one sink.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Why a segment did not reach a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,25 @@ impl DropReason {
         DropReason::Error,
     ];
 
+    /// What it means and what to look at.
+    fn advice(self) -> &'static str {
+        match self {
+            DropReason::QueueFull => {
+                "the sink is slower than the segments come: sample less, or give it more CPU"
+            }
+            DropReason::Stopped => "the sidecar stopped first",
+            DropReason::Refused => "nobody listens there: is the daemon running, and is the address right?",
+            DropReason::TooLarge => "a document is larger than a datagram",
+            DropReason::Stalled => "the socket takes nothing: is the receiver overloaded?",
+            DropReason::Unresolved => {
+                "the host name does not resolve: is it spelled right, and is DNS reachable?"
+            }
+            DropReason::Error => {
+                "the operating system refused: see the address, and whether stdout is still open"
+            }
+        }
+    }
+
     /// The label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +81,8 @@ pub struct SinkCounts {
     bytes: AtomicU64,
     rejected: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
+    /// Index of the reason of the last drop; past the end if there was none.
+    last_reason: AtomicUsize,
 }
 
 /// Counts read together.
@@ -86,6 +112,7 @@ impl SinkCounts {
             bytes: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             dropped: Default::default(),
+            last_reason: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -113,7 +140,15 @@ impl SinkCounts {
     }
 
     pub(super) fn dropped(&self, reason: DropReason, n: u64) {
-        self.dropped[reason as usize].fetch_add(n, Ordering::Release);
+        if n > 0 {
+            self.dropped[reason as usize].fetch_add(n, Ordering::Release);
+            self.last_reason.store(reason as usize, Ordering::Relaxed);
+        }
+    }
+
+    /// Why a segment was last dropped.
+    pub fn last_reason(&self) -> Option<DropReason> {
+        DropReason::ALL.get(self.last_reason.load(Ordering::Relaxed)).copied()
     }
 
     /// How many were dropped for `reason`.
@@ -136,5 +171,34 @@ impl SinkCounts {
             queued: offered.saturating_sub(emitted + dropped + rejected),
             bytes: self.bytes.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Says in the log that segments are lost, once a minute at most and with how many.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    lost: u64,
+    silent_until: Option<Instant>,
+}
+
+impl Complaints {
+    /// To be called after each batch.
+    pub(super) fn look(&mut self, counts: &SinkCounts, destination: &str) {
+        let snapshot = counts.snapshot();
+        let lost = snapshot.dropped + snapshot.rejected;
+        let now = Instant::now();
+        if lost == self.lost || self.silent_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let reason = counts.last_reason();
+        tracing::warn!(
+            sink = destination,
+            lost = lost - self.lost,
+            reason = reason.map(DropReason::as_str),
+            "segments are lost, traffic is not affected (setting `sinks`): {}",
+            reason.map_or("the sink refused them", DropReason::advice)
+        );
+        self.lost = lost;
+        self.silent_until = Some(now + BETWEEN_COMPLAINTS);
     }
 }

@@ -3,6 +3,7 @@
 //! A reader that does not read must hold up nothing else, so the writing is done on a blocking thread and the lane
 //! waits for it; meanwhile its queue fills, and what does not fit is dropped and counted.
 
+use super::counts::Complaints;
 use super::{DropReason, Intake, SinkCounts};
 use std::io::Write;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 pub(super) async fn run(mut intake: Intake, counts: Arc<SinkCounts>) {
     let mut batch = Vec::new();
     let mut first = true;
+    let mut complaints = Complaints::default();
     while intake.next(&mut batch, first).await {
         first = false;
         let mut lines = Vec::with_capacity(batch.len() * 1024);
@@ -28,5 +30,6 @@ pub(super) async fn run(mut intake: Intake, counts: Arc<SinkCounts>) {
             Ok(Ok(())) => lengths.into_iter().for_each(|length| counts.emitted(length)),
             _ => counts.dropped(DropReason::Error, lengths.len() as u64),
         }
+        complaints.look(&counts, "stdout");
     }
 }

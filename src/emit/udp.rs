@@ -4,6 +4,7 @@
 //! at once, and from another host with a later send. Names are resolved off the request path, again every
 //! [`RESOLVE_AGAIN`] and after an error, because a daemon's task may get another address.
 
+use super::counts::Complaints;
 use super::{DropReason, Intake, SinkCounts};
 use crate::config::UdpAddress;
 use std::io::ErrorKind;
@@ -32,6 +33,8 @@ pub(super) async fn run(address: UdpAddress, mut intake: Intake, counts: Arc<Sin
     let mut first = true;
     let mut datagram = HEADER.to_vec();
     let mut line = Line { address, socket: None, used_until: Instant::now(), blocked_until: None };
+    let mut complaints = Complaints::default();
+    let destination = format!("udp://{}", line.address);
     while intake.next(&mut batch, first).await {
         first = false;
         for segment in &batch {
@@ -42,6 +45,7 @@ pub(super) async fn run(address: UdpAddress, mut intake: Intake, counts: Arc<Sin
                 Err(reason) => counts.dropped(reason, 1),
             }
         }
+        complaints.look(&counts, &destination);
     }
 }
 

@@ -126,7 +126,7 @@ impl Exchange {
 
     /// Ends: the application gave no answer, or broke off within it.
     pub(super) fn fail(mut self, failed: &Failed) {
-        let failure = self.failure(failed);
+        let failure = self.failure(failed.error.as_str(), &failed.detail);
         self.end(Some(failure), false);
     }
 
@@ -136,13 +136,10 @@ impl Exchange {
         self.fail(failed);
     }
 
-    fn failure(&self, failed: &Failed) -> Failure {
-        let mut dice = self.worker.dice.borrow_mut();
-        Failure {
-            ids: (SegmentId::new(dice.roll()), SegmentId::new(dice.roll())),
-            kind: failed.error.as_str(),
-            message: failed.detail.clone(),
-        }
+    fn failure(&self, kind: &'static str, message: &str) -> Failure {
+        // After a panic the dice may still be held; ids that are not unique are better than no record.
+        let roll = || self.worker.dice.try_borrow_mut().map_or(1, |mut dice| dice.roll());
+        Failure { ids: (SegmentId::new(roll()), SegmentId::new(roll())), kind, message: message.to_owned() }
     }
 
     fn end(&mut self, failure: Option<Failure>, client_closed: bool) {
@@ -208,7 +205,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.end(None, true);
+        if std::thread::panicking() {
+            // Our own fault, and the client is told so: see `caught`.
+            self.status = Some(500);
+            let failure = self.failure("internal", "the sidecar panicked");
+            self.end(Some(failure), false);
+        } else {
+            self.end(None, true);
+        }
     }
 }
 

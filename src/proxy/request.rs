@@ -44,7 +44,10 @@ pub(super) async fn serve(
     let opened = worker.clock.now();
     if let Err((status, reason)) = check(&request) {
         worker.tally.answered(request.method(), status.as_u16());
-        return ours(status, "bad-request", format!("{reason}\n"));
+        let mut response = ours(status, "bad-request", format!("{reason}\n"));
+        // After a doubt about one request, nothing that follows on its connection can be trusted either.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
     }
 
     // 1 Read.
@@ -83,6 +86,11 @@ pub(super) async fn serve(
 
     // 4 Answer.
     let mut response = match sent {
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            // Nobody asked: upgrades are not handed on, so there is nothing to switch to.
+            let detail = "it switched protocols unasked".to_owned();
+            instead(&worker, exchange, Failed { error: UpstreamError::Protocol, detail })
+        }
         Ok((response, lease)) => {
             let came = worker.clock.nanos();
             exchange.answer(response.status().as_u16());

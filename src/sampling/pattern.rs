@@ -77,6 +77,11 @@ impl Pattern {
         &self.source
     }
 
+    /// What is compared: case folded, runs of `*` made one. Every `*` and `?` in it is a wildcard.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+
     /// Whether it matches every text, the empty one too.
     #[inline]
     pub fn is_anything(&self) -> bool {

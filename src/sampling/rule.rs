@@ -155,7 +155,7 @@ impl Globs {
 
     /// As [`Globs::matches`] for a `Host`: the port counts only for patterns that have a colon themselves.
     #[inline]
-    fn matches_host(&self, host: &str) -> bool {
+    pub fn matches_host(&self, host: &str) -> bool {
         if self.anything {
             return true;
         }
@@ -282,6 +282,30 @@ pub struct Capture {
     pub inherited: bool,
 }
 
+/// What a rule carries for people and for round trips: nothing decides by it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// The reservoir as written, if instances share it and [`Rule::reservoir`] is this one's part.
+    pub whole_reservoir: Option<ReservoirSize>,
+    /// X-Ray's own name of the rule.
+    pub arn: Option<Box<str>>,
+    /// In seconds since 1970.
+    pub created_at: Option<f64>,
+    /// In seconds since 1970.
+    pub modified_at: Option<f64>,
+    /// What X-Ray may raise the rate to.
+    pub boost: Option<Boost>,
+}
+
+/// How far and how often X-Ray may raise a rate when it sees anomalies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Boost {
+    /// The highest rate.
+    pub max_rate: Rate,
+    /// At most one boost in so many minutes.
+    pub cooldown_minutes: u32,
+}
+
 /// What a rule has given and counted. Survives a reload under the rule's name.
 #[derive(Debug, Default)]
 pub struct RuleState {
@@ -363,6 +387,8 @@ pub struct Rule {
     pub capture: Option<Capture>,
     /// For people.
     pub description: Option<String>,
+    /// What it carries besides, if anything.
+    pub kept: Option<Box<Kept>>,
     /// Where it was written.
     pub place: Place,
     /// What it has given and counted.
@@ -382,6 +408,7 @@ impl Rule {
             expires: None,
             capture: None,
             description: None,
+            kept: None,
             place,
             state: Arc::default(),
         }
@@ -390,6 +417,11 @@ impl Rule {
     /// Whether it is passed over because its time is over. Wall time: it was written by people.
     pub fn is_expired(&self, now: Moment) -> bool {
         self.expires.is_some_and(|expires| now.wall_micros() / 1_000_000 >= expires)
+    }
+
+    /// The reservoir of all instances together: as written, where `replicas` divided it.
+    pub fn whole_reservoir(&self) -> ReservoirSize {
+        self.kept.as_ref().and_then(|kept| kept.whole_reservoir).unwrap_or(self.reservoir)
     }
 }
 

@@ -24,6 +24,7 @@ fn rule(text: &str) -> Rule {
         rate: Rate::try_from(words[3].parse::<f64>().unwrap()).unwrap(),
         matchers: Matchers { http_method: globs(words[4]), url_path: globs(words[5]), ..Matchers::default() },
         description: None,
+        kept: None,
         place: Place::built_in(),
         mode: Mode::Enforce,
         expires: None,

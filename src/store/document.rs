@@ -1,8 +1,8 @@
 //! What is kept of one document.
 //!
 //! A document is a segment with the subsegments inside it, or a subsegment that was sent on its own. Every text has
-//! been cut to a limit and every time checked by `read`, so the rest of the store need not doubt them; but names,
-//! URLs and annotations are still whatever a stranger wrote.
+//! been cut to a limit and made printable and every time checked by `read`, so the rest of the store need not doubt
+//! them; but names, URLs and annotations still say whatever a stranger wrote.
 
 use crate::trace::{SegmentId, TraceId};
 use serde::Serialize;

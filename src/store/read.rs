@@ -2,7 +2,7 @@
 //!
 //! What makes a document a document is strict: id, name, trace and start. Everything else is lenient, because SDKs
 //! differ: a field of an unexpected type counts as absent. Nothing is trusted: the size, the depth and the number of
-//! subsegments are bounded, texts are cut, and the query and the user information of URLs are not kept.
+//! subsegments are bounded, texts are cut and made printable, and the query and the user information of URLs are not kept.
 
 use super::document::{Callee, Class, Document, Entity, EntityKind, Http, Sort};
 use crate::trace::{SegmentId, TraceId};
@@ -237,9 +237,21 @@ fn micros(seconds: f64) -> Option<u64> {
     (0.0..MAX_EPOCH_SECONDS).contains(&seconds).then(|| (seconds * 1e6).round() as u64)
 }
 
-/// The first `limit` characters.
+/// The first `limit` characters, each as what it looks like: control characters could command a terminal, and those
+/// that are invisible or turn the direction of writing make a text look like another.
 fn cut(text: &str, limit: usize) -> Box<str> {
-    text.char_indices().nth(limit).map_or(text, |(end, _)| &text[..end]).into()
+    let first = text.char_indices().nth(limit).map_or(text, |(end, _)| &text[..end]);
+    match first.contains(is_treacherous) {
+        true => {
+            first.chars().map(|c| if is_treacherous(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+        }
+        false => first.into(),
+    }
+}
+
+fn is_treacherous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A URL without what may be private: the query, the fragment and the user information.

@@ -86,6 +86,18 @@ fn an_answer_that_is_no_http_is_a_502_and_a_fault() {
     check_fault_with_cause(&world.sink.wait_for(1)[0]);
 }
 
+#[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let world = World::scripted(move |_| Answer::raw(switch));
+    let response = world.send(&Request::get("/"));
+    assert_eq!(
+        (response.status, response.header("collimator-error").as_deref()),
+        (502, Some("upstream-protocol"))
+    );
+    check_fault_with_cause(&world.sink.wait_for(1)[0]);
+}
+
 /// The application says this much of an answer and then resets: the client must see a broken connection.
 #[track_caller]
 fn check_broken_off(said: &'static str) {

@@ -256,3 +256,16 @@ fn a_head_under_the_limit_passes_with_200_headers() {
     let seen = world.forward(&request);
     assert_eq!(seen.header("x-header-149").as_deref(), Some("1"));
 }
+
+#[test]
+fn a_request_without_one_host_is_refused_and_its_connection_closed() {
+    let world = World::start(|options| options);
+    for head in ["", "Host: a\r\nHost: b\r\n"] {
+        let mut client = world.sidecar.client();
+        client.say(format!("GET / HTTP/1.1\r\n{head}\r\n").as_bytes()).unwrap();
+        let response = client.read("GET").unwrap();
+        assert_eq!(response.status, 400, "{head:?}");
+        assert!(response.closes() && client.ends_silently(), "{head:?}");
+    }
+    assert_eq!(world.upstream.n_seen(), 0, "none of it reached the application");
+}

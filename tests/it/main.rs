@@ -14,6 +14,8 @@
     reason = "tests panic to fail, print to explain, and live in wall-clock time"
 )]
 
+mod commands;
+mod explain;
 mod failures;
 mod forwarding;
 mod headers;
@@ -25,4 +27,5 @@ mod segments;
 mod sinks;
 mod support;
 mod traps;
+mod whereabouts;
 mod tidy;

@@ -156,6 +156,11 @@ fn a_dead_sink_fails_no_request_and_its_losses_are_counted() {
     let exit = sidecar.stop();
     exit.check(0);
     assert_eq!(last_words(&exit, "udp").offered, 300.0);
+    let told = log_lines(&exit.stderr)
+        .into_iter()
+        .filter(|line| line.to_string().contains("segments are lost"))
+        .count();
+    assert_eq!(told, 1, "one line about the sink, however many segments: {}", exit.stderr);
 }
 
 #[test]

@@ -140,7 +140,9 @@ impl Sidecar {
         command.args(["--upstream", &format!("http://{upstream}"), "--service-name", service]);
         command.arg("--rules").arg(rules).args(["--sink", &format!("udp://{segments}")]);
         command.arg("--port-file").arg(port_file(directory, service));
-        command.args(["--drain-delay", "0s", "--workers", "1"]);
+        command.args(["--drain-delay", "0s", "--drain-timeout", "1s", "--workers", "1"]);
+        // The log is read only if a sidecar fails, and must not grow with the demo.
+        command.args(["--access-log", "off", "--log-format", "text"]);
         command.env_clear().process_group(0).stdin(Stdio::null()).stdout(out).stderr(log);
         let child = command.spawn().map_err(|error| DemoError::Spawn(binary, error))?;
         // The address is unknown until it listens; nobody asks before that.

@@ -1,4 +1,5 @@
-//! The keys of a rule file, in every spelling, and what is done with each.
+//! The keys of rule files in every notation and spelling. What is read and the published schema both follow from these
+//! tables.
 
 /// A field of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub(super) enum Field {
     Attributes,
     Description,
     Enabled,
+    Capture,
+    Mode,
+    Expires,
     /// X-Ray's version of a rule, always 1.
     Version,
     /// Kept for round trips, not used.
@@ -24,13 +28,7 @@ pub(super) enum Field {
     CreatedAt,
     /// Kept for round trips, not used.
     ModifiedAt,
-    /// Part of the format, but not read yet: refused, for ignoring it would record something else than was written.
-    Capture,
-    /// Likewise.
-    Mode,
-    /// Likewise.
-    Expires,
-    /// Likewise.
+    /// Kept for round trips, not used.
     Boost,
 }
 
@@ -47,11 +45,6 @@ impl Field {
                 | Field::ResourceArn
                 | Field::Attributes
         )
-    }
-
-    /// Whether the format knows it and this version does not.
-    pub(super) fn is_later(self) -> bool {
-        matches!(self, Field::Capture | Field::Mode | Field::Expires | Field::Boost)
     }
 }
 
@@ -83,25 +76,129 @@ pub(super) const RULE: &[Spellings<Field>] = &[
     (Field::Boost, &["sampling_rate_boost", "SamplingRateBoost"]),
 ];
 
-/// A key at the top of a file.
+/// What a rule holds as X-Ray's API prints it: one spelling each.
+pub(super) const API_RULE: &[Spellings<Field>] = &[
+    (Field::Name, &["RuleName"]),
+    (Field::Arn, &["RuleARN"]),
+    (Field::Priority, &["Priority"]),
+    (Field::Reservoir, &["ReservoirSize"]),
+    (Field::Rate, &["FixedRate"]),
+    (Field::ServiceName, &["ServiceName"]),
+    (Field::ServiceType, &["ServiceType"]),
+    (Field::Host, &["Host"]),
+    (Field::HttpMethod, &["HTTPMethod"]),
+    (Field::UrlPath, &["URLPath"]),
+    (Field::ResourceArn, &["ResourceARN"]),
+    (Field::Attributes, &["Attributes"]),
+    (Field::Version, &["Version"]),
+    (Field::Boost, &["SamplingRateBoost"]),
+];
+
+/// What a local rule of the X-Ray SDKs holds, version 2.
+pub(super) const SDK_RULE: &[Spellings<Field>] = &[
+    (Field::Description, &["description"]),
+    (Field::Host, &["host"]),
+    (Field::HttpMethod, &["http_method"]),
+    (Field::UrlPath, &["url_path"]),
+    (Field::Reservoir, &["fixed_target"]),
+    (Field::Rate, &["rate"]),
+];
+
+/// Version 1: what it calls the service's name was always compared with the host.
+pub(super) const SDK_RULE_V1: &[Spellings<Field>] = &[
+    (Field::Description, &["description"]),
+    (Field::Host, &["service_name"]),
+    (Field::HttpMethod, &["http_method"]),
+    (Field::UrlPath, &["url_path"]),
+    (Field::Reservoir, &["fixed_target"]),
+    (Field::Rate, &["rate"]),
+];
+
+/// A key at the top of a file in our notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Top {
     RulesVersion,
+    Include,
+    Replicas,
     Default,
     Rules,
-    /// Part of the format, but not read yet.
-    Include,
-    /// Likewise.
-    Replicas,
 }
 
-/// What a file may hold.
+/// What a file in our notation may hold.
 pub(super) const TOP: &[Spellings<Top>] = &[
     (Top::RulesVersion, &["rules_version"]),
-    (Top::Default, &["default"]),
-    (Top::Rules, &["rules"]),
     (Top::Include, &["include"]),
     (Top::Replicas, &["replicas"]),
+    (Top::Default, &["default"]),
+    (Top::Rules, &["rules"]),
+];
+
+/// A key at the top of a file of an X-Ray SDK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SdkTop {
+    Version,
+    Default,
+    Rules,
+}
+
+/// What a file of an X-Ray SDK may hold.
+pub(super) const SDK_TOP: &[Spellings<SdkTop>] =
+    &[(SdkTop::Version, &["version"]), (SdkTop::Default, &["default"]), (SdkTop::Rules, &["rules"])];
+
+/// A key around the rules in an answer of X-Ray's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ApiTop {
+    Records,
+    NextToken,
+}
+
+/// The answer of `GetSamplingRules`.
+pub(super) const API_TOP: &[Spellings<ApiTop>] =
+    &[(ApiTop::Records, &["SamplingRuleRecords"]), (ApiTop::NextToken, &["NextToken"])];
+
+/// A key of one record of X-Ray's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    Rule,
+    CreatedAt,
+    ModifiedAt,
+}
+
+/// One record: a rule, and when it was made.
+pub(super) const RECORD: &[Spellings<Record>] = &[
+    (Record::Rule, &["SamplingRule"]),
+    (Record::CreatedAt, &["CreatedAt"]),
+    (Record::ModifiedAt, &["ModifiedAt"]),
+];
+
+/// A key of `capture`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CaptureKey {
+    Status,
+    SlowerThan,
+    Limit,
+    Inherited,
+}
+
+/// What `capture` may hold.
+pub(super) const CAPTURE: &[Spellings<CaptureKey>] = &[
+    (CaptureKey::Status, &["status"]),
+    (CaptureKey::SlowerThan, &["slower_than"]),
+    (CaptureKey::Limit, &["limit"]),
+    (CaptureKey::Inherited, &["inherited"]),
+];
+
+/// A key of `sampling_rate_boost`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BoostKey {
+    MaxRate,
+    Cooldown,
+}
+
+/// What `sampling_rate_boost` holds.
+pub(super) const BOOST: &[Spellings<BoostKey>] = &[
+    (BoostKey::MaxRate, &["max_rate", "MaxRate"]),
+    (BoostKey::Cooldown, &["cooldown_window_minutes", "CooldownWindowMinutes"]),
 ];
 
 /// The field that `key` spells.

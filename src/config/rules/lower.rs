@@ -2,24 +2,14 @@
 
 use super::super::nearest::nearest;
 use super::super::problem::shown;
-use super::super::yaml::{Key, Kind, Node, Scalar, Span, Typed};
+use super::super::yaml::{Key, Kind, Node, Span};
 use super::keys::{self, Field, Spellings};
-use super::rate;
 use super::scalars::Lowering;
-use crate::sampling::rule::Globs;
-use crate::sampling::{Matchers, Mode, Pattern, Priority, Rate, ReservoirSize, Rule, RuleName};
+use crate::sampling::{Capture, Kept, Matchers, Mode, Priority, Rate, ReservoirSize, Rule, RuleName};
 use std::sync::Arc;
 
-/// The longest name of a rule, in bytes. X-Ray takes 32 characters; `check` warns of that.
-const MAX_NAME_BYTES: usize = 128;
-/// The longest pattern, in bytes.
-const MAX_PATTERN_BYTES: usize = 512;
-/// The most patterns of one field; every request may be compared with each.
-const MAX_PATTERNS: usize = 256;
-/// The most attributes of one rule. X-Ray takes 5.
-const MAX_ATTRIBUTES: usize = 32;
 /// The longest description, in bytes.
-const MAX_DESCRIPTION_BYTES: usize = 1024;
+pub(super) const MAX_DESCRIPTION_BYTES: usize = 1024;
 
 /// What came of one entry of `rules`.
 pub(super) struct Lowered {
@@ -31,8 +21,42 @@ pub(super) struct Lowered {
     pub(super) enabled: bool,
 }
 
+/// A field that must be there: what it is called, and what to do if it is not.
+pub(super) type Required = (Field, &'static str, &'static str);
+
+/// What a rule of ours cannot be without.
+const REQUIRED: &[Required] = &[
+    (Field::Name, "name", "add one; metrics and every trace it keeps show it"),
+    (Field::Priority, "priority", "add one from 1, tried first, to 9999"),
+    (Field::Rate, "rate", "add `rate: 5%`, or `rate: 0` to keep only what the reservoir takes"),
+];
+
 /// A key, and the field it spells.
-type Found<'a, F> = (F, &'a Key, &'a Node);
+pub(super) type Found<'a, F> = (F, &'a Key, &'a Node);
+
+/// What the fields of one rule say, each as far as it is right.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) name: Option<(String, Span)>,
+    pub(super) priority: Option<Priority>,
+    pub(super) rate: Option<Rate>,
+    pub(super) reservoir: ReservoirSize,
+    pub(super) matchers: Matchers,
+    pub(super) description: Option<String>,
+    pub(super) disabled: bool,
+    pub(super) mode: Mode,
+    pub(super) expires: Option<u64>,
+    pub(super) capture: Option<Capture>,
+    pub(super) kept: Kept,
+}
+
+impl Draft {
+    /// What nobody decides by, if there is any.
+    pub(super) fn kept(&mut self) -> Option<Box<Kept>> {
+        let kept = std::mem::take(&mut self.kept);
+        (kept != Kept::default()).then(|| Box::new(kept))
+    }
+}
 
 impl Lowering<'_> {
     /// The fields of a mapping. Unknown keys and second spellings are told and left out.
@@ -80,15 +104,68 @@ impl Lowering<'_> {
         };
         let n_errors = self.n_errors;
         let fields = self.fields(entries, keys::RULE, "a rule");
-        let (mut name, mut priority, mut rate) = (None, None, None);
-        let (mut reservoir, mut description, mut enabled) = (ReservoirSize::default(), None, true);
-        let mut matchers = Matchers::default();
-        for &(field, key, node) in &fields {
+        self.rule_of(node, &fields, REQUIRED, Kept::default(), n_errors)
+    }
+
+    /// A rule of these fields. `kept` is what stood around it; `n_errors` is how many there were before its first key.
+    pub(super) fn rule_of(
+        &mut self,
+        node: &Node,
+        fields: &[Found<'_, Field>],
+        required: &[Required],
+        kept: Kept,
+        n_errors: usize,
+    ) -> Lowered {
+        let mut draft = self.draft(fields, kept);
+        self.require(node, fields, required, draft.name.as_ref().map(|(name, _)| name.as_str()));
+        let enabled = !draft.disabled;
+        let name = draft.name.take();
+        let rule = match (&name, draft.priority, draft.rate) {
+            (Some((name, _)), Some(priority), Some(rate)) if self.n_errors == n_errors => {
+                Some(self.finish(node, name, priority, rate, draft))
+            }
+            _ => None,
+        };
+        Lowered { name, rule, enabled }
+    }
+
+    /// The rule that a draft without mistakes makes.
+    pub(super) fn finish(
+        &self,
+        node: &Node,
+        name: &str,
+        priority: Priority,
+        rate: Rate,
+        mut draft: Draft,
+    ) -> Rule {
+        Rule {
+            name: RuleName::new(name),
+            priority,
+            reservoir: draft.reservoir,
+            rate,
+            kept: draft.kept(),
+            matchers: draft.matchers,
+            mode: draft.mode,
+            expires: draft.expires,
+            capture: draft.capture,
+            description: draft.description,
+            place: self.document.place(node.span),
+            state: Arc::default(),
+        }
+    }
+
+    /// Reads each field.
+    pub(super) fn draft(&mut self, fields: &[Found<'_, Field>], kept: Kept) -> Draft {
+        let mut draft = Draft { kept, ..Draft::default() };
+        for &(field, key, node) in fields {
+            let matchers = &mut draft.matchers;
             match field {
-                Field::Name => name = self.name(key, node),
-                Field::Priority => priority = self.priority(key, node),
-                Field::Reservoir => reservoir = self.reservoir(key, node).unwrap_or_default(),
-                Field::Rate => rate = self.rate(key, node),
+                Field::Name => {
+                    draft.name = self.name(key, node).map(|(name, span)| (name.to_owned(), span));
+                }
+                Field::Priority => draft.priority = self.priority(key, node),
+                Field::Reservoir => draft.reservoir = self.reservoir(key, node).unwrap_or_default(),
+                Field::Rate => draft.rate = self.rate(key, node),
                 Field::ServiceName => matchers.service_name = self.globs(key, node),
                 Field::ServiceType => matchers.service_type = self.globs(key, node),
                 Field::Host => matchers.host = self.globs(key, node),
@@ -97,248 +174,90 @@ impl Lowering<'_> {
                 Field::ResourceArn => matchers.resource_arn = self.globs(key, node),
                 Field::Attributes => matchers.attributes = self.attributes(key, node),
                 Field::Description => {
-                    description = self.text(key, node, MAX_DESCRIPTION_BYTES).map(str::to_owned);
+                    draft.description = self.text(key, node, MAX_DESCRIPTION_BYTES).map(str::to_owned);
                 }
-                Field::Enabled => enabled = self.flag(key, node).unwrap_or(true),
+                Field::Enabled => draft.disabled = !self.flag(key, node).unwrap_or(true),
+                Field::Capture => draft.capture = self.capture(key, node),
+                Field::Mode => draft.mode = self.mode(key, node).unwrap_or_default(),
+                Field::Expires => draft.expires = self.expires(key, node),
                 Field::Version => self.version(key, node),
-                Field::Arn | Field::CreatedAt | Field::ModifiedAt => {}
-                Field::Capture | Field::Mode | Field::Expires | Field::Boost => self.later(key),
+                Field::Arn => draft.kept.arn = self.arn(key, node),
+                Field::CreatedAt => draft.kept.created_at = self.timestamp(key, node),
+                Field::ModifiedAt => draft.kept.modified_at = self.timestamp(key, node),
+                Field::Boost => draft.kept.boost = self.boost(key, node),
             }
         }
-        let has = |wanted: Field| fields.iter().any(|(field, ..)| *field == wanted);
-        let called = name.map_or("the rule".to_owned(), |(name, _)| format!("rule `{}`", shown(name)));
-        for (field, message, hint) in [
-            (Field::Name, "has no `name`", "add one; metrics and every trace it keeps show it"),
-            (Field::Priority, "has no `priority`", "add one from 1, tried first, to 9999"),
-            (
-                Field::Rate,
-                "has no `rate`",
-                "add `rate: 5%`, or `rate: 0` to keep only what the reservoir takes",
-            ),
-        ] {
-            if !has(field) {
-                self.error("R003", node.span, format!("{called} {message}"), hint);
-            }
-        }
-        let rule = match (name, priority, rate) {
-            (Some((name, _)), Some(priority), Some(rate)) if self.n_errors == n_errors => Some(Rule {
-                name: RuleName::new(name),
-                priority,
-                reservoir,
-                rate,
-                matchers,
-                description,
-                place: self.document.place(node.span),
-                mode: Mode::Enforce,
-                expires: None,
-                capture: None,
-                state: Arc::default(),
-            }),
-            _ => None,
-        };
-        Lowered { name: name.map(|(name, span)| (name.to_owned(), span)), rule, enabled }
+        draft
     }
 
-    /// The value of `default`.
-    pub(super) fn default_rule(&mut self, node: &Node) -> Option<Rule> {
+    /// Tells which of `required` are not there.
+    pub(super) fn require(
+        &mut self,
+        node: &Node,
+        fields: &[Found<'_, Field>],
+        required: &[Required],
+        name: Option<&str>,
+    ) {
+        let called = name.map_or("the rule".to_owned(), |name| format!("rule `{}`", shown(name)));
+        for (wanted, key, hint) in required {
+            if !fields.iter().any(|(field, ..)| field == wanted) {
+                self.error("R003", node.span, format!("{called} has no `{key}`"), *hint);
+            }
+        }
+    }
+
+    /// The value of `default`. X-Ray's SDKs ask for a reservoir, too.
+    pub(super) fn default_rule(
+        &mut self,
+        node: &Node,
+        table: &'static [Spellings<Field>],
+        required: &[Required],
+    ) -> Option<Rule> {
         let Kind::Mapping(entries) = &node.kind else {
             let message = format!("`default` is a mapping, not {}", node.type_name());
             self.error("R003", node.span, message, "write default: { reservoir: 1, rate: 5% }");
             return None;
         };
         let n_errors = self.n_errors;
-        let fields = self.fields(entries, keys::RULE, "`default`");
-        let (mut reservoir, mut rate) = (ReservoirSize::default(), None);
-        for &(field, key, node) in &fields {
-            match field {
-                Field::Reservoir => reservoir = self.reservoir(key, node).unwrap_or_default(),
-                Field::Rate => rate = self.rate(key, node),
-                _ if field.is_later() => self.later(key),
-                _ if field.is_matcher() => {
-                    let message = format!("`default` takes every request and cannot have `{}`", key.text);
-                    self.error("R006", key.span, message, "write a rule with a priority of 9999 instead");
+        let fields = self.fields(entries, table, "`default`");
+        let (allowed, refused): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(field, ..)| match field {
+            Field::Reservoir | Field::Rate => true,
+            Field::Capture => !self.is_foreign,
+            _ => false,
+        });
+        for (field, key, _) in refused {
+            let (message, hint) = match field.is_matcher() {
+                true if self.is_foreign => (
+                    format!("`default` takes every request and cannot have `{}`", key.text),
+                    "write it as the last of the rules instead",
+                ),
+                true => (
+                    format!("`default` takes every request and cannot have `{}`", key.text),
+                    "write a rule with a priority of 9999 instead",
+                ),
+                false if self.is_foreign => {
+                    (format!("`default` cannot have `{}`", key.text), "it has only `fixed_target` and `rate`")
                 }
-                _ => {
-                    let message = format!("`default` cannot have `{}`", key.text);
-                    self.error("R006", key.span, message, "it has only `reservoir` and `rate`");
-                }
-            }
-        }
-        if !fields.iter().any(|(field, ..)| *field == Field::Rate) {
-            self.error("R003", node.span, "`default` has no `rate`", "add `rate: 5%`");
-        }
-        let place = self.document.place(node.span);
-        rate.filter(|_| self.n_errors == n_errors).map(|rate| Rule::default_rule(reservoir, rate, place))
-    }
-
-    /// A key that means something which this version would not do.
-    pub(super) fn later(&mut self, key: &Key) {
-        let message = format!("`{}` is not supported by this version", key.text);
-        self.error(
-            "R008",
-            key.span,
-            message,
-            "remove it; it would be ignored, and the rules mean something else",
-        );
-    }
-
-    fn name<'a>(&mut self, key: &Key, node: &'a Node) -> Option<(&'a str, Span)> {
-        let name = self.text(key, node, MAX_NAME_BYTES)?;
-        if name.chars().any(char::is_control) {
-            let message = format!("`{}` holds a control character", key.text);
-            self.error("R003", node.span, message, "use letters, digits and `-`");
-            return None;
-        }
-        if name == RuleName::DEFAULT {
-            let message = "`Default` is the name of the catch-all";
-            self.error(
-                "R006",
-                node.span,
-                message,
-                "write `default:` at the top of the file, or choose another name",
-            );
-            return None;
-        }
-        Some((name, node.span))
-    }
-
-    fn priority(&mut self, key: &Key, node: &Node) -> Option<Priority> {
-        let scalar = self.number(key, node)?;
-        let priority = match scalar.typed {
-            Typed::Integer(number) => Priority::new(number),
-            _ => None,
-        };
-        if priority.is_none() {
-            let message = format!("priority {} is not a whole number from 1 to 9999", shown(&scalar.text));
-            let hint = match scalar.typed {
-                Typed::Integer(10_000) => {
-                    "10000 is X-Ray's `Default`; write `default:` at the top of the file"
-                }
-                _ => "1 is tried first, 9999 last",
+                false => (
+                    format!("`default` cannot have `{}`", key.text),
+                    "it has only `reservoir`, `rate` and `capture`",
+                ),
             };
-            self.error("R003", node.span, message, hint);
+            self.error("R006", key.span, message, hint);
         }
-        priority
-    }
-
-    fn reservoir(&mut self, key: &Key, node: &Node) -> Option<ReservoirSize> {
-        let scalar = self.number(key, node)?;
-        let places = match scalar.typed {
-            Typed::Integer(number) => number as f64,
-            Typed::Float(number) => number,
-            _ => f64::NAN,
-        };
-        let text = shown(&scalar.text);
-        match ReservoirSize::try_from(places) {
-            // A size that rounds to nothing would silently keep nothing.
-            Ok(size) if places > 0.0 && size == ReservoirSize::default() => {
-                let message = format!("reservoir {text} is smaller than a millionth");
-                self.error("R003", node.span, message, "0.000001 is one trace in 12 days");
-                None
-            }
-            Ok(size) => Some(size),
-            Err(_) => {
-                let message = format!("reservoir {text} is not between 0 and 1000000");
-                self.error(
-                    "R003",
-                    node.span,
-                    message,
-                    "it is the number of traces kept each second before the rate",
-                );
-                None
+        for (wanted, key, hint) in required {
+            if !allowed.iter().any(|(field, ..)| field == wanted) {
+                self.error("R003", node.span, format!("`default` has no `{key}`"), *hint);
             }
         }
-    }
-
-    fn rate(&mut self, key: &Key, node: &Node) -> Option<Rate> {
-        match &node.kind {
-            Kind::Scalar(scalar) if !matches!(scalar.typed, Typed::Null | Typed::Bool(_)) => {
-                match rate::parse(&scalar.text) {
-                    Ok(rate) => Some(rate),
-                    Err(bad) => {
-                        self.error("R007", node.span, bad.message, bad.hint);
-                        None
-                    }
-                }
-            }
-            _ => {
-                let message = self.not_a(key, node, "a number or a percentage");
-                self.error(
-                    "R003",
-                    node.span,
-                    message,
-                    "write a share from 0 to 1, or a percentage such as 5%",
-                );
-                None
-            }
-        }
-    }
-
-    fn version(&mut self, key: &Key, node: &Node) {
-        let is_one = matches!(&node.kind, Kind::Scalar(Scalar { typed: Typed::Integer(1), .. }));
-        if !is_one {
-            let message = format!("`{}` of a rule must be 1", key.text);
-            self.error("R008", node.span, message, "X-Ray knows no other; remove the key");
-        }
-    }
-
-    /// One pattern or a list of them; anything, if something is wrong.
-    fn globs(&mut self, key: &Key, node: &Node) -> Globs {
-        let patterns = match &node.kind {
-            Kind::Sequence(items) if items.is_empty() => {
-                let message = format!("`{}` is an empty list, which nothing matches", key.text);
-                self.error("R003", node.span, message, "remove the key to match anything");
-                Vec::new()
-            }
-            Kind::Sequence(items) if items.len() > MAX_PATTERNS => {
-                let message =
-                    format!("`{}` has {} patterns, more than {MAX_PATTERNS}", key.text, items.len());
-                self.error("R003", node.span, message, "use wildcards to say the same in fewer");
-                Vec::new()
-            }
-            Kind::Sequence(items) => items.iter().filter_map(|item| self.pattern(key, item)).collect(),
-            _ => self.pattern(key, node).into_iter().collect(),
-        };
-        Globs::new(patterns).unwrap_or_else(Globs::anything)
-    }
-
-    fn pattern(&mut self, key: &Key, node: &Node) -> Option<Pattern> {
-        self.text(key, node, MAX_PATTERN_BYTES).map(Pattern::new)
-    }
-
-    fn attributes(&mut self, key: &Key, node: &Node) -> Vec<(Box<str>, Pattern)> {
-        let Kind::Mapping(entries) = &node.kind else {
-            let message = self.not_a(key, node, "a mapping");
-            self.error("R003", node.span, message, "write attributes: { x-tenant: \"acme*\" }");
-            return Vec::new();
-        };
-        if entries.len() > MAX_ATTRIBUTES {
-            let message = format!("`{}` has {} entries, more than {MAX_ATTRIBUTES}", key.text, entries.len());
-            self.error("R003", node.span, message, "a rule that looks at fewer headers is easier to follow");
-            return Vec::new();
-        }
-        let mut attributes: Vec<(Box<str>, Pattern)> = Vec::new();
-        let mut seen: Vec<(String, &Key)> = Vec::new();
-        for (name, node) in entries {
-            let folded = name.text.to_ascii_lowercase();
-            if folded.is_empty() || folded.len() > MAX_PATTERN_BYTES {
-                let message = format!("an attribute's name has 1 to {MAX_PATTERN_BYTES} bytes");
-                self.error("R003", name.span, message, "name a request header");
-            } else if let Some((_, first)) = seen.iter().find(|(other, _)| *other == folded) {
-                let message =
-                    format!("`{}` is another spelling of `{}`", shown(&name.text), shown(&first.text));
-                let place = self.document.place(first.span);
-                let hint = format!("it is already set at {place}; names of headers ignore case");
-                self.error("R005", name.span, message, hint);
-            } else {
-                if let Some(pattern) = self.pattern(name, node) {
-                    attributes.push((folded.as_str().into(), pattern));
-                }
-                seen.push((folded, name));
-            }
-        }
-        // Their order means nothing, so it must not change the set's hash.
-        attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        attributes
+        let draft = self.draft(&allowed, Kept::default());
+        let place = self.document.place(node.span);
+        draft
+            .rate
+            .filter(|_| self.n_errors == n_errors)
+            .map(|rate| Rule { capture: draft.capture, ..Rule::default_rule(draft.reservoir, rate, place) })
     }
 }
+
+/// What `default` cannot be without.
+pub(super) const DEFAULT_REQUIRED: &[Required] = &[(Field::Rate, "rate", "add `rate: 5%`")];

@@ -3,6 +3,9 @@
 use super::super::problem::shown;
 use crate::sampling::Rate;
 
+/// 2⁻³², the least share above 0 that a rule may ask for.
+pub const RESOLUTION: f64 = 1.0 / 4_294_967_296.0;
+
 /// Why a text is no rate, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRate {

@@ -8,12 +8,14 @@ pub(super) struct Lowering<'a> {
     pub(super) document: &'a Document,
     pub(super) problems: Problems,
     pub(super) n_errors: usize,
+    /// Whether the file is in a notation of others, which knows neither lists of patterns nor parts of a trace.
+    pub(super) is_foreign: bool,
 }
 
 impl<'d> Lowering<'d> {
     /// Adds to `problems` what it finds.
     pub(super) fn new(document: &'d Document, problems: Problems) -> Lowering<'d> {
-        Lowering { document, problems, n_errors: 0 }
+        Lowering { document, problems, n_errors: 0, is_foreign: false }
     }
 
     pub(super) fn error(

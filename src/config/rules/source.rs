@@ -2,6 +2,7 @@
 
 use super::super::problem::{Problem, Problems};
 use super::super::yaml::MAX_BYTES;
+use super::include;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,14 +23,33 @@ pub struct Source {
 
 /// Reads `path`. Of a directory: `*.yaml`, `*.yml` and `*.json` in byte order, without dot files (among them a
 /// ConfigMap's own `..data`), tests (`*.test.yaml`, `*.test.yml`) and subdirectories. Symbolic links are followed.
+/// Then the files that these include, which no link may take from outside the directory.
 ///
 /// # Errors
 /// One problem for each file that cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    if !metadata.is_dir() {
-        return Ok(vec![read_file(path)?]);
+    let (mut sources, root) = match metadata.is_dir() {
+        true => (read_directory(path)?, path),
+        false => (vec![read_file(path)?], path.parent().unwrap_or(Path::new(""))),
+    };
+    let problems = include::expand(root, &mut sources);
+    if problems.is_empty() {
+        return Ok(sources);
     }
+    // Whoever mends the includes reads at once what else there is to mend.
+    let mut all = super::check(&sources).problems;
+    all.append(problems);
+    Err(all)
+}
+
+/// Whether a set has more files or bytes than may be.
+pub(super) fn too_much(sources: &[Source]) -> bool {
+    sources.len() > MAX_FILES
+        || sources.iter().map(|source| source.bytes.len()).sum::<usize>() > MAX_TOTAL_BYTES
+}
+
+fn read_directory(path: &Path) -> Result<Vec<Source>, Problems> {
     let names = rule_files(path).map_err(|error| unreadable(path, &error))?;
     if names.is_empty() {
         return Err(problem(path, "the directory has no rule files")
@@ -81,7 +101,7 @@ fn is_rule_file(name: &OsStr) -> bool {
         && !(has(".test.yaml") || has(".test.yml"))
 }
 
-fn read_file(path: &Path) -> Result<Source, Problems> {
+pub(super) fn read_file(path: &Path) -> Result<Source, Problems> {
     // Opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {

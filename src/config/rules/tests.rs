@@ -1,6 +1,9 @@
 //! Rule files in; rules, or problems word for word, out.
 
+mod fixtures;
+
 use super::*;
+use crate::sampling::Rate;
 use crate::sampling::rule::Globs;
 use proptest::prelude::*;
 
@@ -407,7 +410,7 @@ fn r006_the_default_is_one_and_takes_everything() {
             "     |                     ^^^^ write a rule with a priority of 9999 instead",
             "error[R006] r.yaml:2:30: `default` cannot have `priority`",
             "   2 | default: { rate: 1, host: a, priority: 5 }",
-            "     |                              ^^^^^^^^ it has only `reservoir` and `rate`",
+            "     |                              ^^^^^^^^ it has only `reservoir`, `rate` and `capture`",
         ],
     );
     let file = "rules_version: 1\ndefault: { rate: 1 }\n";
@@ -455,7 +458,7 @@ fn r007_a_rate_of_five_is_an_error() {
 }
 
 #[test]
-fn r008_versions_dialects_and_what_comes_later() {
+fn r008_versions_and_notations() {
     check_problem(
         "rules: []\n",
         &[
@@ -491,38 +494,6 @@ fn r008_versions_dialects_and_what_comes_later() {
             "     | ^ begin the file with `rules_version: 1`",
         ],
     );
-    for api in [r#"{"SamplingRuleRecords":[]}"#, r#"[{"SamplingRule":{}}]"#, "RuleName: a"] {
-        check_problem(
-            api,
-            &[
-                "error[R008] r.yaml:1:1: rules as X-Ray's API prints them are not read by this version",
-                &format!("   1 | {api}"),
-                "     | ^ write them below `rules_version: 1` and `rules:`; names such as `FixedRate` may stay",
-            ],
-        );
-    }
-    check_problem(
-        r#"{"version": 2, "default": {"fixed_target": 1, "rate": 0.05}}"#,
-        &[
-            "error[R008] r.yaml:1:2: local rules of the X-Ray SDKs are not read by this version",
-            r#"   1 | {"version": 2, "default": {"fixed_target": 1, "rate": 0.05}}"#,
-            "     |  ^^^^^^^^^ write `rules_version: 1` instead and give each rule a `name` and a `priority`; `fixed_target` may stay",
-        ],
-    );
-    for key in ["capture: {}", "mode: observe", "expires: 2026-12-01T00:00:00Z", "SamplingRateBoost: {}"] {
-        let name = key.split(':').next().unwrap();
-        check_line(
-            key,
-            &format!(
-                "R008 5:5: `{name}` is not supported by this version | remove it; it would be ignored, and the rules mean something else"
-            ),
-        );
-    }
-    for key in ["include: [a.yaml]", "replicas: 6"] {
-        let problems = from(&[("r.yaml", &format!("rules_version: 1\n{key}\n"))]).unwrap_err();
-        assert_eq!(problems.len(), 1);
-        assert!(problems.one_line(9).starts_with("r.yaml:2:1: `"), "{problems}");
-    }
     check_line(
         "version: 2",
         "R008 5:14: `version` of a rule must be 1 | X-Ray knows no other; remove the key",

@@ -2,6 +2,8 @@
 
 use super::super::gather::{Gather, Given, Source, Sourced};
 use super::super::problem::{Problem, Severity};
+use super::super::reload::RulesSource;
+use super::super::rules;
 use super::super::table::{self, Setting};
 use super::super::values::{self, Destination, Target, Wrong};
 use super::{MISSING, OVERRIDDEN};
@@ -88,6 +90,45 @@ impl Gather<'_> {
         self.given(&table::TRUST, read).unwrap_or(default)
     }
 
+    /// A path, the rules themselves, or what App Mesh's variables say: a file, or the rate of the default.
+    pub(super) fn rules(&mut self) -> Sourced<RulesSource> {
+        let mut strongest: Option<Sourced<RulesSource>> = None;
+        for said in self.said(&table::RULES) {
+            let text = said.given.last().map(|given| given.text.clone()).unwrap_or_default();
+            let read = match &said.source {
+                Source::Variable(name) if name == rules::INLINE => {
+                    rules::inline::unpack(self.verbatim(name).unwrap_or_default())
+                        .map(|text| RulesSource::Inline(text.into()))
+                        .map_err(|bad| Wrong::new(bad.message, bad.hint))
+                }
+                Source::WellKnown(rules::RATE_VARIABLE) => rules::rate::parse(&text)
+                    .map(RulesSource::Rate)
+                    .map_err(|bad| Wrong::new(bad.message, bad.hint)),
+                _ => values::path(&text).map(RulesSource::Path),
+            };
+            match read {
+                Ok(value) => match &strongest {
+                    None => strongest = Some(Sourced { value, source: said.source }),
+                    Some(Sourced { source: Source::WellKnown(variable), .. }) => {
+                        let stronger = "COLLIMATOR_RULES";
+                        self.overridden(&table::RULES, variable, stronger, &said.source);
+                    }
+                    Some(_) => {}
+                },
+                Err(wrong) => self.error(&said, said.given.len() - 1, wrong),
+            }
+        }
+        strongest.unwrap_or(Sourced { value: RulesSource::BuiltIn, source: Source::Default })
+    }
+
+    /// Warns of a variable, set for others, that hides what the file says.
+    fn overridden(&mut self, setting: &'static Setting, variable: &str, stronger: &str, file: &Source) {
+        let message = format!("`{}` is overridden by the variable {variable}", setting.key);
+        let hint = format!("a variable is stronger than the file; set {stronger} to be stronger than both");
+        let problem = Problem::at_name(OVERRIDDEN, &file.to_string(), message).hint(hint);
+        self.warnings.push(problem.severity(Severity::Warning));
+    }
+
     /// The daemon's variable says `udp` beside the store; everything else says what it says.
     pub(super) fn sinks(&mut self) -> Sourced<Vec<Destination>> {
         let mut strongest: Option<Sourced<Vec<Destination>>> = None;
@@ -105,11 +146,7 @@ impl Gather<'_> {
                 Ok(value) => match &strongest {
                     None => strongest = Some(Sourced { value, source: said.source }),
                     Some(Sourced { source: Source::WellKnown(variable), .. }) => {
-                        let message = format!("`sinks` is overridden by the variable {variable}");
-                        let problem = Problem::at_name(OVERRIDDEN, &said.source.to_string(), message)
-                            .hint("a variable is stronger than the file; set COLLIMATOR_SINKS to be stronger than both")
-                            .severity(Severity::Warning);
-                        self.warnings.push(problem);
+                        self.overridden(&table::SINKS, variable, "COLLIMATOR_SINKS", &said.source);
                     }
                     Some(_) => {}
                 },

@@ -419,8 +419,12 @@ fn wrong_values_are_told_with_a_remedy() {
         ),
         ("--log-format=xml", "S003 flag --log-format: `xml` is none of auto, json, text; write one of them"),
         (
-            "COLLIMATOR_RULES_INLINE=rules: []",
-            "S006 variable COLLIMATOR_RULES_INLINE: this setting is not supported by this version; unset it",
+            "COLLIMATOR_RULES_INLINE=rules",
+            "S003 variable COLLIMATOR_RULES_INLINE: this is neither rules nor base64; write the rules themselves, or `gzip -c rules.yaml | base64 -w0`",
+        ),
+        (
+            "XRAY_SAMPLING_RATE=5",
+            "S003 variable XRAY_SAMPLING_RATE: rate 5 is above 1; X-Ray's API takes 0–1, its console takes percent; did you mean 5% (0.05)?",
         ),
         (
             "COLLIMATOR_EGRESS_LISTEN=x",
@@ -432,8 +436,55 @@ fn wrong_values_are_told_with_a_remedy() {
     check_wrong(
         &["COLLIMATOR_SINK=store", "COLLIMATOR_SINKS=stdout"],
         None,
-        &["S003 variable COLLIMATOR_SINKS: COLLIMATOR_SINK is set too, and means the same; keep one of them"],
+        &[
+            "S003 variable COLLIMATOR_SINKS: COLLIMATOR_SINK is set too, for the same setting; keep one of them",
+        ],
     );
+}
+
+#[test]
+fn rules_come_from_the_strongest_of_flag_variables_and_file() {
+    #[track_caller]
+    fn check(said: &[&str], file: Option<&str>, expected: &str) {
+        let said: Vec<&str> = [&[UPSTREAM], said].concat();
+        let (settings, _) = resolve(&said, file).unwrap_or_else(|problems| panic!("{problems}"));
+        let entry = settings.entries().into_iter().find(|entry| entry.key == "rules").unwrap();
+        assert_eq!(format!("{} ({})", entry.value, entry.source), expected);
+    }
+    let file = Some("rules: from-file\n");
+    let well_known = ["XRAY_SAMPLING_RATE=0.1", "XRAY_SAMPLING_RULE_MANIFEST=/etc/xray.json"];
+    check(&[], file, "from-file (collimator.yaml:1:8)");
+    check(&well_known[..1], file, "1/s, then 10% (variable XRAY_SAMPLING_RATE)");
+    check(&well_known, file, "/etc/xray.json (variable XRAY_SAMPLING_RULE_MANIFEST)");
+    let inline = "COLLIMATOR_RULES_INLINE=rules_version: 1";
+    check(
+        &[&well_known[..], &[inline]].concat(),
+        file,
+        "inline, 16 bytes (variable COLLIMATOR_RULES_INLINE)",
+    );
+    check(
+        &[&well_known[..], &["COLLIMATOR_RULES=mine/"]].concat(),
+        file,
+        "mine/ (variable COLLIMATOR_RULES)",
+    );
+    check(&[inline, "--rules=typed"], file, "typed (flag --rules)");
+    check_wrong(
+        &[UPSTREAM, inline, "COLLIMATOR_RULES=mine/"],
+        None,
+        &[
+            "S003 variable COLLIMATOR_RULES_INLINE: COLLIMATOR_RULES is set too, for the same setting; keep one of them",
+        ],
+    );
+    let (_, warnings) = resolve(&[UPSTREAM, well_known[0]], file).unwrap();
+    assert_eq!(
+        warnings.one_line(9),
+        "collimator.yaml:1:8: `rules` is overridden by the variable XRAY_SAMPLING_RATE; a variable is stronger than the file; set COLLIMATOR_RULES to be stronger than both"
+    );
+    // The indentation of the first line belongs to the rules.
+    let indented = "COLLIMATOR_RULES_INLINE=  rules_version: 1\n  rules: []\n";
+    let (settings, _) = resolve(&[UPSTREAM, indented], None).unwrap();
+    let expected = b"  rules_version: 1\n  rules: []\n".to_vec();
+    assert_eq!(settings.rules_source(), RulesSource::Inline(expected.into()));
 }
 
 #[test]

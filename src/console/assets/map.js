@@ -90,6 +90,7 @@ export class ServiceMap {
       return across ? [along, beside] : [beside, along];
     };
     this.across = across;
+    this.letters = Math.max(10, Math.min(18, Math.floor((across ? size.along : size.beside) / 9)));
     this.at = nodes.map((n) => at(n.layer, n.order));
     const line = (edge) => this.line(edge, nodes, [...edge.via].map(([layer, order]) => at(layer, order)));
     this.edgeParts = edges.map((edge) => {
@@ -119,7 +120,7 @@ export class ServiceMap {
     });
     const value = s("text", { class: "value", y: 3 });
     const unit = s("text", { class: "unit", y: 17 });
-    const name = s("text", { class: "name", y: RADIUS + 22, text: node.kind === "client" ? "clients" : short(node.name) });
+    const name = s("text", { class: "name", y: RADIUS + 22, text: node.kind === "client" ? "clients" : short(node.name, this.letters) });
     const flow = s("text", { class: "flow", y: RADIUS + 38 });
     const state = s("text", { class: "state", y: RADIUS + 53 });
     const person = node.kind === "client" && s("path", { class: "person", d: "M0-11a5.5 5.5 0 1 1-.01 0ZM-11 13c0-8 5-11.5 11-11.5S11 5 11 13Z" });
@@ -227,8 +228,8 @@ export class ServiceMap {
   }
 }
 
-function short(name) {
-  return [...name].length > 18 ? `${[...name].slice(0, 17).join("")}…` : name;
+function short(name, most = 18) {
+  return [...name].length > most ? `${[...name].slice(0, most - 1).join("")}…` : name;
 }
 
 /** Textures: outcome is never color alone. */

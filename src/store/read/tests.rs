@@ -69,6 +69,15 @@ fn what_makes_a_document_is_strict() {
 }
 
 #[test]
+fn a_text_looks_like_what_it_is() {
+    let json = serde_json::json!({
+        "id": "53995c3f42cd8ad8", "name": "a\u{202e}gnp.exe\u{1b}[2J", "start_time": 1, "trace_id": "1-5759e988-bd862e3fe1be46a994272793",
+    });
+    let name = document(json.to_string().as_bytes()).unwrap().entity.name;
+    assert_eq!(&*name, "a\u{fffd}gnp.exe\u{fffd}[2J");
+}
+
+#[test]
 fn depth_and_number_are_bounded() {
     let nest = |levels: usize| {
         (0..levels).fold(String::new(), |inside, _| format!(r#","subsegments":[{{{HEAD}{inside}}}]"#))
@@ -134,7 +143,7 @@ proptest! {
         });
         let mut bytes = serde_json::to_vec(&json).unwrap();
         if let Ok(read) = document(&bytes) {
-            prop_assert!(read.entity.name.chars().count() <= MAX_NAME);
+            prop_assert!(read.entity.name.chars().count() <= MAX_NAME && !read.entity.name.contains(char::is_control));
         }
         if let Some(byte) = bytes.get_mut(flip) {
             *byte ^= 0x55;
