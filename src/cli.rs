@@ -84,11 +84,6 @@ fn print_result(text: &str) -> Exit {
     }
 }
 
-/// As [`print_result`], for commands whose exit code says something else.
-fn show(text: &str) {
-    let _ = print_result(text);
-}
-
 /// Runs the command that `arguments` name and returns the process's exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {

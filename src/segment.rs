@@ -14,7 +14,7 @@ mod json;
 mod name;
 
 use crate::moment::Moment;
-use crate::sampling::{RuleName, Verdict};
+use crate::sampling::{Captured, RuleName, Standby, Verdict};
 use crate::trace::{SegmentId, TraceId};
 pub use json::MAX_DOCUMENT;
 pub use name::SegmentName;
@@ -57,6 +57,8 @@ pub struct Hop {
     pub rule: Option<RuleName>,
     /// The Root of a caller that is not trusted with one.
     pub disowned: Option<TraceId>,
+    /// What it may still be recorded for, if it is not kept.
+    pub standby: Option<Arc<Standby>>,
 }
 
 /// What is recorded of a request. All texts are cut to X-Ray's limits when they are written.
@@ -100,6 +102,8 @@ pub struct Outcome {
     pub client_closed: bool,
     /// The application's part, if the request came that far.
     pub application: Option<ApplicationPart>,
+    /// What it is recorded for, if it was not kept.
+    pub captured: Option<Captured>,
 }
 
 /// What the application did, as seen from here. Times count from the hop's opening.
@@ -160,6 +164,9 @@ impl Hop {
         }
         if let Some(root) = self.disowned {
             annotations.push(("original_root", Annotation::Text(root.to_string())));
+        }
+        if let Some(captured) = outcome.captured {
+            annotations.push(("captured", Annotation::Text(captured.as_str().to_owned())));
         }
         let mut url =
             String::with_capacity(request.scheme.len() + 3 + request.host.len() + request.path.len());

@@ -20,6 +20,7 @@ fn segment(n: u64) -> Segment {
         verdict: Verdict::Rate,
         rule: None,
         disowned: None,
+        standby: None,
     };
     let client = Client { address: "127.0.0.1".parse().unwrap(), forwarded: false };
     let facts =

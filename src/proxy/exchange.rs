@@ -6,8 +6,8 @@
 //!     └──────────┴─────► dropped       the client went away
 //! ```
 //!
-//! Each way counts the request, writes the access log and, if the hop is kept, offers its segment: exactly once,
-//! because ending takes the hop out.
+//! Each way counts the request, writes the access log and, if the hop is kept or captured after the fact, offers its
+//! segment: exactly once, because ending takes the hop out.
 
 use super::Worker;
 use super::access::Access;
@@ -23,6 +23,9 @@ use std::time::Duration;
 
 /// nginx's status for a client that left before it had an answer; only in metrics and logs.
 const CLIENT_CLOSED: u16 = 499;
+
+/// What an answer that broke off counts as when it is asked whether it is to be captured.
+const BAD_GATEWAY: u16 = 502;
 
 /// What the client asked, kept for the end. Cloning these counts references and copies nothing.
 pub(super) struct Asked {
@@ -140,7 +143,7 @@ impl Exchange {
     }
 
     fn end(&mut self, failure: Option<Failure>, client_closed: bool) {
-        let Some(hop) = self.hop.take() else { return };
+        let Some(mut hop) = self.hop.take() else { return };
         let worker = &self.worker;
         let nanos = worker.clock.nanos();
         let since = |nanos: u64| Duration::from_nanos(nanos.saturating_sub(hop.opened.monotonic_nanos()));
@@ -161,9 +164,19 @@ impl Exchange {
             client_closed,
         };
         worker.access.write(&access, Moment::new(0, nanos));
-        if !hop.verdict.is_sampled() {
-            return;
-        }
+        let captured = match hop.standby.take() {
+            _ if hop.verdict.is_sampled() => None,
+            None => return,
+            Some(standby) => {
+                // An answer that broke off had a good status in its head, and is a fault all the same.
+                let status = if failure.is_some() { status.max(BAD_GATEWAY) } else { status };
+                let Some(captured) = standby.capture(status, elapsed, hop.opened.later(elapsed)) else {
+                    return;
+                };
+                hop.rule = Some(standby.rule.clone());
+                Some(captured)
+            }
+        };
         let outcome = Outcome {
             elapsed,
             status: self.status,
@@ -175,6 +188,7 @@ impl Exchange {
                 ended: elapsed,
                 status: self.answered,
             }),
+            captured,
         };
         let facts = RequestFacts {
             scheme: self.asked.scheme,

@@ -149,6 +149,10 @@ impl Attributes for HeaderAttributes<'_> {
     fn attribute(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.to_str().ok()
     }
+
+    fn user_agent(&self) -> &[u8] {
+        self.0.get(header::USER_AGENT).map_or(&[], HeaderValue::as_bytes)
+    }
 }
 
 /// The fields of one name as bytes, in the order received.

@@ -198,6 +198,7 @@ fn decide(
         verdict: decision.verdict,
         rule: decision.rule.map(|rule| rule.name.clone()),
         disowned,
+        standby: decision.standby.cloned(),
     }
 }
 

@@ -55,6 +55,10 @@ impl ReservoirSize {
             return (window as u32, 1);
         }
         let second = now.monotonic_nanos() / NANOS as u64;
+        // Nearly all sizes are whole, and a division of 128 bits takes as long as the rest of a decision.
+        if self.0.is_multiple_of(MICRO) {
+            return (second as u32, (self.0 / MICRO) as u32);
+        }
         let places_before =
             |second: u64| (u128::from(second) * u128::from(self.0)).div_ceil(u128::from(MICRO));
         (second as u32, (places_before(second + 1) - places_before(second)) as u32)

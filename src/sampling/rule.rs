@@ -2,6 +2,7 @@
 
 use super::pattern::Pattern;
 use super::reservoir::{Reservoir, ReservoirSize};
+use crate::moment::Moment;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,8 +32,8 @@ impl Rate {
 
     /// Whether `draw`, uniform over all of `u64`, falls into this share. 0 never keeps and 1 always does.
     pub fn keeps(self, draw: u64) -> bool {
-        // 2^64 as a float is exact, and so is the product's range: rate 1 gives 2^64, which no draw reaches.
-        u128::from(draw) < (self.0 * 18_446_744_073_709_551_616.0) as u128
+        // 2^64 as a float is exact, and below rate 1 the product stays below it.
+        self.0 >= 1.0 || draw < (self.0 * 18_446_744_073_709_551_616.0) as u64
     }
 }
 
@@ -117,43 +118,59 @@ impl fmt::Display for Place {
 
 /// One or more patterns, any of which will do. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Globs(Vec<Pattern>);
+pub struct Globs {
+    patterns: Vec<Pattern>,
+    /// One of them is `*`: known beforehand, because most fields of most rules are so.
+    anything: bool,
+}
 
 impl Globs {
     /// What a rule says that does not mention the field.
     pub fn anything() -> Globs {
-        Globs(vec![Pattern::anything()])
+        Globs { patterns: vec![Pattern::anything()], anything: true }
     }
 
     /// `None` if there are no patterns.
     pub fn new(patterns: Vec<Pattern>) -> Option<Globs> {
-        (!patterns.is_empty()).then_some(Globs(patterns))
+        let anything = patterns.iter().any(Pattern::is_anything);
+        (!patterns.is_empty()).then_some(Globs { patterns, anything })
     }
 
     /// The patterns, in the order written.
     pub fn patterns(&self) -> &[Pattern] {
-        &self.0
+        &self.patterns
     }
 
     /// Whether any text matches.
+    #[inline]
     pub fn is_anything(&self) -> bool {
-        self.0.iter().any(Pattern::is_anything)
+        self.anything
     }
 
     /// Whether one pattern matches all of `text`.
+    #[inline]
     pub fn matches(&self, text: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(text))
+        self.anything || self.patterns.iter().any(|pattern| pattern.matches(text))
     }
 
     /// As [`Globs::matches`] for a `Host`: the port counts only for patterns that have a colon themselves.
+    #[inline]
     pub fn matches_host(&self, host: &str) -> bool {
+        if self.anything {
+            return true;
+        }
         let bare = without_port(host);
-        self.0.iter().any(|pattern| pattern.matches(if pattern.as_str().contains(':') { host } else { bare }))
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.matches(if pattern.as_str().contains(':') { host } else { bare }))
     }
 }
 
 /// `example.com:8080` → `example.com`, `[::1]:80` → `[::1]`.
-fn without_port(host: &str) -> &str {
+pub(super) fn without_port(host: &str) -> &str {
+    if !host.as_bytes().contains(&b':') {
+        return host;
+    }
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => {
             if name.contains(':') && !name.ends_with(']') { host } else { name }
@@ -166,6 +183,11 @@ fn without_port(host: &str) -> &str {
 pub trait Attributes {
     /// The first value, if there is a legible one.
     fn attribute(&self, name: &str) -> Option<&str>;
+
+    /// The `user-agent`'s bytes, legible or not. Every request is asked for them, so whoever has a quicker way takes it.
+    fn user_agent(&self) -> &[u8] {
+        self.attribute("user-agent").unwrap_or_default().as_bytes()
+    }
 }
 
 /// What is known of a request. An empty `host` or an absent `service_type` is unknown, and matches any pattern.
@@ -295,6 +317,37 @@ pub struct RuleState {
     pub by_rate: Count,
     /// Not kept.
     pub dropped: Count,
+    /// Places for what is recorded after the fact.
+    pub captures: Reservoir,
+    /// Not kept, and recorded after the fact.
+    pub captured: Count,
+    /// Not kept, and not recorded after the fact either, because no place was left.
+    pub captures_refused: Count,
+    /// The places it would have had to give while it only observed.
+    pub would_reservoir: Reservoir,
+    /// While it only observed: would have been kept by the reservoir.
+    pub would_by_reservoir: Count,
+    /// While it only observed: would have been kept by the rate.
+    pub would_by_rate: Count,
+    /// While it only observed: would not have been kept.
+    pub would_drop: Count,
+}
+
+impl RuleState {
+    /// Requests it decided.
+    pub fn decided(&self) -> u64 {
+        self.by_reservoir.get() + self.by_rate.get() + self.dropped.get()
+    }
+
+    /// Requests it only observed.
+    pub fn observed(&self) -> u64 {
+        self.would_by_reservoir.get() + self.would_by_rate.get() + self.would_drop.get()
+    }
+
+    /// Requests it matched, in either mode.
+    pub fn matched(&self) -> u64 {
+        self.decided() + self.observed()
+    }
 }
 
 /// A count that several workers add to.
@@ -359,6 +412,11 @@ impl Rule {
             place,
             state: Arc::default(),
         }
+    }
+
+    /// Whether it is passed over because its time is over. Wall time: it was written by people.
+    pub fn is_expired(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|expires| now.wall_micros() / 1_000_000 >= expires)
     }
 
     /// The reservoir of all instances together: as written, where `replicas` divided it.

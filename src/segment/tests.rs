@@ -14,6 +14,7 @@ fn hop() -> Hop {
         verdict: Verdict::Rate,
         rule: Some(RuleName::new("Default")),
         disowned: None,
+        standby: None,
     }
 }
 
