@@ -147,8 +147,9 @@ fn compare(seed: u64) -> usize {
 /// Sets of one kind, each rule told from the others by one thing: of all rules only the one that matches is asked.
 #[test]
 fn what_tells_rules_apart_is_what_they_are_filed_under() {
+    type Set = fn(&mut Matchers, String);
     let one = |glob: String| Globs::new(vec![Pattern::new(&glob)]).unwrap();
-    let kinds: [(&str, fn(&mut Matchers, String)); 6] = [
+    let kinds: [(&str, Set); 6] = [
         ("/api/{}/*", |matchers, glob| matchers.url_path = Globs::new(vec![Pattern::new(&glob)]).unwrap()),
         ("*/{}.json", |matchers, glob| matchers.url_path = Globs::new(vec![Pattern::new(&glob)]).unwrap()),
         ("/t/*/invoices-{}/*/lines", |matchers, glob| {
