@@ -132,7 +132,7 @@ impl Compiled {
         let mut counts = HashMap::new();
         for rule in rules {
             for (subject, patterns) in subjects(rule) {
-                for key in patterns.iter().flat_map(|pattern| keys(pattern)) {
+                for key in patterns.iter().flat_map(keys) {
                     *counts.entry((subject.clone(), key)).or_insert(0_usize) += 1;
                 }
             }
