@@ -11,8 +11,8 @@
 
 use crate::admin::{self, Port};
 use crate::clock::{Clock, Dice};
-use crate::config::{LiveRules, Problems, Settings, Signs, Source};
-use crate::control::{Control, log_reload};
+use crate::config::{LiveRules, Problems, RulesSource, Settings, Signs, Source};
+use crate::control::{Control, WhichRules, log_reload};
 use crate::emit::{Emitter, Lanes};
 use crate::exposition::Counted;
 use crate::logging::Logging;
@@ -75,6 +75,9 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let system = |what| move |error| StartError::System { what, error };
     let mut signals = Signals::new().map_err(system("wait for signals"))?;
     let rules = LiveRules::start(settings.rules_source(), clock.now()).map_err(StartError::Rules)?;
+    let candidate = settings.candidate.value.clone().map(RulesSource::Path);
+    let candidate = candidate.map(|source| LiveRules::start(source, clock.now())).transpose();
+    let candidate = candidate.map_err(StartError::Rules)?;
 
     // Ports first, so that whoever asks early waits in the queue and not at a closed door.
     let n_workers = settings.workers.value.get();
@@ -105,6 +108,7 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         max_connections: settings.max_connections.value,
         identity: Arc::new(ArcSwap::from_pointee(identity)),
         rules: rules.shared(),
+        candidate: candidate.as_ref().map(|candidate| candidate.shared()),
         trust: Trust::new(settings.trust.value.clone()),
         emitter,
         connections: AtomicUsize::new(0),
@@ -124,8 +128,12 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         workers.push(worker);
     }
 
-    let counted =
-        Arc::new(Counted { workers: tallies, shared: Arc::clone(&shared), rules: Arc::clone(&rules) });
+    let counted = Arc::new(Counted {
+        workers: tallies,
+        shared: Arc::clone(&shared),
+        rules: Arc::clone(&rules),
+        candidate: candidate.clone(),
+    });
     let stop = Arc::new(Notify::new());
     let control = Arc::new(Control::new(
         counted,
@@ -138,11 +146,17 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     ));
     tokio::spawn(admin::serve(admin_listener, Port::Admin, Arc::clone(&control)));
     tokio::spawn(admin::serve(metrics_listener, Port::Metrics, Arc::clone(&control)));
-    tokio::spawn(watch_rules(Arc::clone(&rules), clock));
+    tokio::spawn(watch_rules(Arc::clone(&rules), WhichRules::InForce, clock));
+    if let Some(candidate) = &candidate {
+        tokio::spawn(watch_rules(Arc::clone(candidate), WhichRules::Candidate, clock));
+    }
     let name_is_guessed = matches!(settings.service_name.source, Source::HostName | Source::Default);
     tokio::spawn(find_place(settings.signs.clone(), Arc::clone(&shared), name_is_guessed));
 
     announce(&settings, &rules, listen, admin_address, metrics_address);
+    if let Some(candidate) = &candidate {
+        announce_rules(candidate, "candidate rules only count what they would decide");
+    }
     if let Some(path) = &settings.port_file.value {
         write_ports(path, listen, admin_address, metrics_address).map_err(system("write the port file"))?;
     }
@@ -201,12 +215,12 @@ fn bind(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListe
     Ok(socket.into())
 }
 
-async fn watch_rules(rules: Arc<LiveRules>, clock: Clock) {
+async fn watch_rules(rules: Arc<LiveRules>, which: WhichRules, clock: Clock) {
     loop {
         sleep(RULES_POLL).await;
         let (rules, now) = (Arc::clone(&rules), clock.now());
         if let Ok(outcome) = tokio::task::spawn_blocking(move || rules.poll(now)).await {
-            log_reload(&outcome);
+            log_reload(which, &outcome);
         }
     }
 }
@@ -237,6 +251,10 @@ fn announce(
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
+    announce_rules(rules, "rules in force");
+}
+
+fn announce_rules(rules: &LiveRules, message: &'static str) {
     let current = rules.current();
     let default = current.default_rule();
     tracing::info!(
@@ -245,7 +263,7 @@ fn announce(
         rules = current.len(),
         default = format!("{}/s + {} %", default.reservoir.get(), default.rate.get() * 100.0),
         hash = rules.hash(),
-        "rules in force"
+        message
     );
 }
 

@@ -4,16 +4,17 @@
 
 use crate::clock::Clock;
 use crate::config::rules::places::Places;
-use crate::config::{Entry, Reloaded};
+use crate::config::{Entry, LiveRules, Reloaded};
 use crate::console::{self, Answer, View};
 use crate::emit::SinkCounts;
 use crate::explain::{Explanation, Request, Service, explain};
 use crate::exposition::{Counted, Exposition};
 use crate::logging::Logging;
-use crate::sampling::Rule;
+use crate::moment::Moment;
+use crate::sampling::{Mode, Rule};
 use crate::status::{
-    DecisionCounts, OverheadStatus, Quantiles, RequestCounts, RuleStatus, RulesStatus, SidecarStatus,
-    SinkStatus, StoreStatus,
+    ChangeStatus, DecisionCounts, ObservedStatus, OverheadStatus, Quantiles, RequestCounts, RuleStatus,
+    RulesStatus, SidecarStatus, SinkStatus, StoreStatus,
 };
 use crate::store::Store;
 use crate::telemetry::Merged;
@@ -80,16 +81,23 @@ impl Control {
         self.exposition.render(self.clock.now())
     }
 
-    /// Loads the rules again, changed or not. Says whether it succeeded, and what changed or what is wrong.
+    /// Loads the rules again, and the candidate, changed or not. Says whether it succeeded, and what changed or what is wrong.
     pub async fn reload(&self) -> (bool, String) {
-        let rules = Arc::clone(&self.counted.rules);
+        let (succeeded, report) = self.reload_one(&self.counted.rules, WhichRules::InForce).await;
+        let Some(candidate) = &self.counted.candidate else { return (succeeded, report) };
+        let (candidate_succeeded, candidate_report) = self.reload_one(candidate, WhichRules::Candidate).await;
+        (succeeded && candidate_succeeded, format!("{report}candidate: {candidate_report}"))
+    }
+
+    async fn reload_one(&self, rules: &Arc<LiveRules>, which: WhichRules) -> (bool, String) {
         let now = self.clock.now();
-        match tokio::task::spawn_blocking(move || rules.reload(now)).await {
+        let reloading = Arc::clone(rules);
+        match tokio::task::spawn_blocking(move || reloading.reload(now)).await {
             Ok(outcome) => {
-                log_reload(&outcome);
+                log_reload(which, &outcome);
                 match outcome {
                     Reloaded::Kept(problems) => (false, problems.to_string()),
-                    Reloaded::Unchanged => (true, format!("rules {} unchanged\n", self.counted.rules.hash())),
+                    Reloaded::Unchanged => (true, format!("rules {} unchanged\n", rules.hash())),
                     Reloaded::Swapped(change) => (true, format!("{change}\n")),
                 }
             }
@@ -109,12 +117,7 @@ impl Control {
 
     /// The rules in force and what each has decided.
     pub fn rules(&self) -> Value {
-        let status = self.rules_status();
-        let never: Vec<&str> =
-            status.list.iter().filter(|rule| rule.matched() == 0).map(|rule| rule.name.as_str()).collect();
-        let mut value = json!(status);
-        value["never_matched"] = json!(never);
-        value
+        json!(self.rules_status())
     }
 
     /// Which rule would decide the request that `body` describes, as JSON: `method`, `url`, `headers` (an object) and
@@ -161,13 +164,9 @@ impl Control {
         let total: u64 = counted.workers.iter().flat_map(|worker| worker.requests()).map(|(.., n)| n).sum();
         let rules = self.rules_status();
         let inherited_sampled = counted.sum(|worker| worker.inherited_sampled.get());
+        let states = counted.rules.states();
         let sampled = inherited_sampled
-            + counted
-                .rules
-                .states()
-                .iter()
-                .map(|(_, state)| state.by_reservoir.get() + state.by_rate.get())
-                .sum::<u64>();
+            + states.iter().map(|(_, state)| state.by_reservoir.get() + state.by_rate.get()).sum::<u64>();
         SidecarStatus {
             service: shared.identity.load().name.as_str().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -179,6 +178,7 @@ impl Control {
                 total,
                 in_flight: counted.sum(|worker| worker.in_flight.get()),
                 sampled,
+                captured: states.iter().map(|(_, state)| state.captured.get()).sum(),
             },
             rules,
             decisions: DecisionCounts {
@@ -196,16 +196,9 @@ impl Control {
     }
 
     fn rules_status(&self) -> RulesStatus {
-        let rules = self.counted.shared.rules.load();
-        let reloads = self.counted.rules.reloads();
-        RulesStatus {
-            hash: self.counted.rules.hash(),
-            source: self.counted.rules.source(),
-            count: rules.len(),
-            loaded_at_epoch_seconds: reloads.last_success_epoch,
-            last_error: reloads.last_error,
-            list: rules.iter().map(rule_status).collect(),
-        }
+        let now = self.clock.now();
+        let candidate = self.counted.candidate.as_ref().map(|candidate| Box::new(set_status(candidate, now)));
+        RulesStatus { candidate, ..set_status(&self.counted.rules, now) }
     }
 
     fn store_status(&self) -> StoreStatus {
@@ -231,28 +224,83 @@ impl View for Control {
     }
 }
 
+/// Of the two sets of rules there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhichRules {
+    /// Those that decide.
+    InForce,
+    /// Those that only count.
+    Candidate,
+}
+
 /// Says in the log what a reload came to; nothing if nothing had changed.
-pub fn log_reload(outcome: &Reloaded) {
-    match outcome {
-        Reloaded::Unchanged => {}
-        Reloaded::Swapped(change) => tracing::info!(change = %change, "rules reloaded"),
-        Reloaded::Kept(problems) => tracing::error!(
+pub fn log_reload(which: WhichRules, outcome: &Reloaded) {
+    match (which, outcome) {
+        (_, Reloaded::Unchanged) => {}
+        (WhichRules::InForce, Reloaded::Swapped(change)) => {
+            tracing::info!(change = %change, "rules reloaded")
+        }
+        (WhichRules::Candidate, Reloaded::Swapped(change)) => {
+            tracing::info!(change = %change, "candidate rules reloaded");
+        }
+        (WhichRules::InForce, Reloaded::Kept(problems)) => tracing::error!(
             problem = problems.first_line(),
             "the changed rules are wrong; the old ones stay in force and traffic is not affected: mend the file, it is read again by itself"
+        ),
+        (WhichRules::Candidate, Reloaded::Kept(problems)) => tracing::error!(
+            problem = problems.first_line(),
+            "the changed candidate rules are wrong; the old ones go on counting and traffic is not affected: mend the file, it is read again by itself"
         ),
     }
 }
 
-fn rule_status(rule: &Rule) -> RuleStatus {
+fn set_status(live: &LiveRules, now: Moment) -> RulesStatus {
+    let (rules, reloads) = (live.current(), live.reloads());
+    let expired = rules.iter().filter(|rule| rule.is_expired(now));
+    RulesStatus {
+        hash: rules.hash(),
+        source: live.source(),
+        count: rules.len(),
+        loaded_at_epoch_seconds: reloads.last_success_epoch,
+        last_error: reloads.last_error,
+        list: rules.iter().map(|rule| rule_status(rule, now)).collect(),
+        never_matched: rules.never_matched().map(|rule| rule.name.to_string()).collect(),
+        expired: expired.map(|rule| rule.name.to_string()).collect(),
+        last_change: reloads.last_change.map(|(change, at_epoch_seconds)| ChangeStatus {
+            at_epoch_seconds,
+            old_hash: change.old_hash,
+            new_hash: change.new_hash,
+            rules: change.rules,
+        }),
+        candidate: None,
+    }
+}
+
+fn rule_status(rule: &Rule, now: Moment) -> RuleStatus {
+    let state = &rule.state;
+    let (reservoir_taken, reservoir_places) = state.reservoir.level(rule.reservoir, now);
+    let observes = rule.mode == Mode::Observe;
     RuleStatus {
         name: rule.name.to_string(),
         priority: rule.priority.get(),
         reservoir: rule.reservoir.get(),
         reservoir_shared: rule.kept.as_ref().and_then(|kept| kept.whole_reservoir).map(|whole| whole.get()),
         rate: rule.rate.get(),
-        by_reservoir: rule.state.by_reservoir.get(),
-        by_rate: rule.state.by_rate.get(),
-        dropped: rule.state.dropped.get(),
+        by_reservoir: state.by_reservoir.get(),
+        by_rate: state.by_rate.get(),
+        dropped: state.dropped.get(),
+        captured: state.captured.get(),
+        captures_refused: state.captures_refused.get(),
+        observes,
+        observed: (observes || state.observed() > 0).then(|| ObservedStatus {
+            by_reservoir: state.would_by_reservoir.get(),
+            by_rate: state.would_by_rate.get(),
+            dropped: state.would_drop.get(),
+        }),
+        expires_epoch_seconds: rule.expires,
+        expired: rule.is_expired(now),
+        reservoir_taken,
+        reservoir_places,
         place: rule.place.to_string(),
     }
 }

@@ -8,6 +8,7 @@ use crate::config::LiveRules;
 use crate::emit::DropReason;
 use crate::moment::Moment;
 use crate::proxy::Shared;
+use crate::sampling::RuleName;
 use crate::sampling::rule::RuleState;
 use crate::telemetry::{Histogram, Merged, UpstreamError, WorkerTally};
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
@@ -35,6 +36,8 @@ pub struct Counted {
     pub shared: Arc<Shared>,
     /// Rules and their reloads.
     pub rules: Arc<LiveRules>,
+    /// Rules that only count.
+    pub candidate: Option<Arc<LiveRules>>,
 }
 
 impl Counted {
@@ -83,6 +86,7 @@ impl Exposition {
             self.rules();
         });
         let mut text = self.handle.render();
+        self.changing(&mut text, now);
         self.histograms(&mut text);
         text
     }
@@ -133,14 +137,7 @@ impl Exposition {
             decision_counter(NO_RULE, decision).absolute(n);
         }
         let states = counted.rules.states();
-        let (labeled, rest) = states.split_at(states.len().min(MAX_RULE_LABELS));
-        for (name, state) in labeled {
-            rule_decisions(name.as_str(), std::slice::from_ref(state));
-        }
-        if !rest.is_empty() {
-            let rest: Vec<_> = rest.iter().map(|(_, state)| Arc::clone(state)).collect();
-            rule_decisions(OTHER_RULES, &rest);
-        }
+        let labeled = by_label(&states, rule_decisions);
         let rules = counted.shared.rules.load();
         for rule in rules.iter() {
             if labeled.iter().any(|(name, _)| *name == rule.name) {
@@ -149,8 +146,14 @@ impl Exposition {
                     .set(if places == 0 { 0.0 } else { f64::from(used) / f64::from(places) });
             }
         }
-        // Traces that begin here; those that others began are billed to them.
-        let begun: u64 = states.iter().map(|(_, state)| state.by_reservoir.get() + state.by_rate.get()).sum();
+        if let Some(candidate) = &counted.candidate {
+            by_label(&candidate.states(), candidate_decisions);
+            candidate_counter(NO_RULE, "ignored")
+                .absolute(counted.sum(|worker| worker.candidate_ignored.get()));
+        }
+        // Traces that begin here, those recorded after the fact among them; those that others began are billed to them.
+        let begun = |state: &RuleState| state.by_reservoir.get() + state.by_rate.get() + state.captured.get();
+        let begun: u64 = states.iter().map(|(_, state)| begun(state)).sum();
         let seconds = (now.monotonic_nanos() as f64 / 1e9).max(1.0);
         let traces = begun as f64 / seconds * SECONDS_PER_MONTH;
         let usd = (traces - FREE_TRACES_PER_MONTH).max(0.0) * USD_PER_TRACE;
@@ -184,12 +187,36 @@ impl Exposition {
             .set(reloads.last_success_epoch as f64);
     }
 
-    /// What the exporter cannot hold: fixed-memory histograms, and a series whose labels change with a reload.
+    /// Series whose labels change with a reload; the exporter would go on telling the old ones.
+    fn changing(&self, text: &mut String, now: Moment) {
+        let counted = &self.counted;
+        let info = |text: &mut String, name: &str, help: &str, rules: &LiveRules| {
+            head(text, name, "gauge", help);
+            let (hash, source) = (rules.hash(), rules.source());
+            let _ = writeln!(text, "{name}{{hash=\"{hash}\",source=\"{}\"}} 1", escape(&source));
+        };
+        let help = "The rules in force, by hash and source; always 1.";
+        info(text, "collimator_rules_info", help, &counted.rules);
+        if let Some(candidate) = &counted.candidate {
+            let help = "The candidate rules, by hash and source; always 1.";
+            info(text, "collimator_sampling_candidate_info", help, candidate);
+        }
+        let rules = counted.rules.current();
+        let name = "collimator_rule_expired";
+        let mut expiring =
+            rules.iter().filter(|rule| rule.expires.is_some()).take(MAX_RULE_LABELS).peekable();
+        if expiring.peek().is_some() {
+            head(text, name, "gauge", "Rules that expire: whether they have, and are passed over.");
+        }
+        for rule in expiring {
+            let expired = u8::from(rule.is_expired(now));
+            let _ = writeln!(text, "{name}{{rule=\"{}\"}} {expired}", escape(rule.name.as_str()));
+        }
+    }
+
+    /// Histograms in fixed memory, which the exporter cannot hold.
     fn histograms(&self, text: &mut String) {
         let counted = &self.counted;
-        head(text, "collimator_rules_info", "gauge", "The rules in force, by hash and source; always 1.");
-        let (hash, source) = (counted.rules.hash(), counted.rules.source());
-        let _ = writeln!(text, "collimator_rules_info{{hash=\"{hash}\",source=\"{}\"}} 1", escape(&source));
         let name = "collimator_request_duration_seconds";
         head(text, name, "histogram", "Requests from their head to the last byte of the answer.");
         histogram(text, name, "direction=\"inbound\"", &counted.merged(|worker| &worker.duration));
@@ -234,9 +261,46 @@ fn rule_decisions(rule: &str, states: &[Arc<RuleState>]) {
     decision_counter(rule, "reservoir").absolute(sum(|state| state.by_reservoir.get()));
     decision_counter(rule, "rate").absolute(sum(|state| state.by_rate.get()));
     decision_counter(rule, "dropped").absolute(sum(|state| state.dropped.get()));
-    // No central sampling to borrow from and no capture yet; the series are there so that dashboards can be.
+    decision_counter(rule, "captured").absolute(sum(|state| state.captured.get()));
+    // No central sampling to borrow from yet; the series is there so that dashboards can be.
     decision_counter(rule, "borrowed").absolute(0);
-    decision_counter(rule, "captured").absolute(0);
+    counter!("collimator_sampling_captures_refused_total", "rule" => rule.to_owned())
+        .absolute(sum(|state| state.captures_refused.get()));
+    for (decision, n) in [
+        ("reservoir", sum(|state| state.would_by_reservoir.get())),
+        ("rate", sum(|state| state.would_by_rate.get())),
+        ("dropped", sum(|state| state.would_drop.get())),
+    ] {
+        counter!("collimator_sampling_observed_decisions_total", "rule" => rule.to_owned(), "decision" => decision)
+            .absolute(n);
+    }
+}
+
+fn candidate_counter(rule: &str, decision: &'static str) -> metrics::Counter {
+    counter!("collimator_sampling_candidate_decisions_total", "rule" => rule.to_owned(), "decision" => decision)
+}
+
+fn candidate_decisions(rule: &str, states: &[Arc<RuleState>]) {
+    let sum = |of: fn(&RuleState) -> u64| states.iter().map(|state| of(state)).sum();
+    candidate_counter(rule, "reservoir").absolute(sum(|state| state.by_reservoir.get()));
+    candidate_counter(rule, "rate").absolute(sum(|state| state.by_rate.get()));
+    candidate_counter(rule, "dropped").absolute(sum(|state| state.dropped.get()));
+}
+
+/// Tells each rule under its name, those beyond [`MAX_RULE_LABELS`] together. Returns those told by name.
+fn by_label(
+    states: &[(RuleName, Arc<RuleState>)],
+    tell: fn(&str, &[Arc<RuleState>]),
+) -> &[(RuleName, Arc<RuleState>)] {
+    let (labeled, rest) = states.split_at(states.len().min(MAX_RULE_LABELS));
+    for (name, state) in labeled {
+        tell(name.as_str(), std::slice::from_ref(state));
+    }
+    if !rest.is_empty() {
+        let rest: Vec<_> = rest.iter().map(|(_, state)| Arc::clone(state)).collect();
+        tell(OTHER_RULES, &rest);
+    }
+    labeled
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
@@ -276,7 +340,19 @@ fn describe() {
         ("collimator_panics_total", "Requests ended by a fault of the sidecar's own."),
         (
             "collimator_sampling_decisions_total",
-            "Requests by the rule that was asked and how it was decided.",
+            "Requests by the rule that was asked and how it was decided. `captured` comes beside `dropped` or `inherited_dropped`, for those recorded after the fact.",
+        ),
+        (
+            "collimator_sampling_captures_refused_total",
+            "Requests not recorded after the fact, because the rule's limit was reached.",
+        ),
+        (
+            "collimator_sampling_observed_decisions_total",
+            "Requests by what a rule that only observes would have decided.",
+        ),
+        (
+            "collimator_sampling_candidate_decisions_total",
+            "Requests by what the candidate rules would have decided; inherited ones are as in force.",
         ),
         ("collimator_segments_offered_total", "Segments offered: emitted + dropped + rejected + queued."),
         ("collimator_segments_emitted_total", "Segments delivered as far as the kind of sink can tell."),

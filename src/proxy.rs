@@ -82,6 +82,8 @@ pub struct Shared {
     pub identity: Arc<ArcSwap<Identity>>,
     /// The rules in force.
     pub rules: Arc<ArcSwap<RuleSet>>,
+    /// Rules beside them that only count.
+    pub candidate: Option<Arc<ArcSwap<RuleSet>>>,
     /// Whose decisions count.
     pub trust: Trust,
     /// Where segments go.
@@ -110,14 +112,18 @@ pub enum Stage {
     Cutting,
 }
 
+/// What was last swapped in, seen without a lock.
+type Latest<T> = Cache<Arc<ArcSwap<T>>, Arc<T>>;
+
 /// One worker's own things.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     tally: Arc<WorkerTally>,
     clock: Clock,
     dice: RefCell<Dice>,
-    rules: RefCell<Cache<Arc<ArcSwap<RuleSet>>, Arc<RuleSet>>>,
-    identity: RefCell<Cache<Arc<ArcSwap<Identity>>, Arc<Identity>>>,
+    rules: RefCell<Latest<RuleSet>>,
+    candidate: Option<RefCell<Latest<RuleSet>>>,
+    identity: RefCell<Latest<Identity>>,
     pool: Pool,
     access: AccessLog,
     tick: Arc<AtomicU32>,
@@ -147,6 +153,7 @@ pub async fn run(
         clock,
         dice: RefCell::new(dice),
         rules: RefCell::new(Cache::new(Arc::clone(&shared.rules))),
+        candidate: shared.candidate.as_ref().map(|rules| RefCell::new(Cache::new(Arc::clone(rules)))),
         identity: RefCell::new(Cache::new(Arc::clone(&shared.identity))),
         pool,
         access: AccessLog::new(shared.access),

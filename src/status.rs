@@ -45,6 +45,8 @@ pub struct RequestCounts {
     pub in_flight: u64,
     /// Kept: by a rule or by the caller's decision.
     pub sampled: u64,
+    /// Not kept, and recorded after the fact.
+    pub captured: u64,
 }
 
 /// The rules in force and their last reload.
@@ -63,6 +65,29 @@ pub struct RulesStatus {
     pub last_error: Option<String>,
     /// In the order in which they are tried, the default last.
     pub list: Vec<RuleStatus>,
+    /// Names of those that have matched nothing since they came into force.
+    pub never_matched: Vec<String>,
+    /// Names of those whose time is over; they are passed over.
+    pub expired: Vec<String>,
+    /// What the last reload that changed something changed; `None` if there was none.
+    pub last_change: Option<ChangeStatus>,
+    /// The rules that only count what they would have decided. They have none themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Box<RulesStatus>>,
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChangeStatus {
+    /// In seconds since 1970.
+    pub at_epoch_seconds: u64,
+    /// Of the set before.
+    pub old_hash: String,
+    /// Of the set after.
+    pub new_hash: String,
+    /// One entry for each rule: `~name rate 20% → 50%`, `+name`, `−name`.
+    pub rules: Vec<String>,
 }
 
 /// One rule and what it decided.
@@ -86,8 +111,38 @@ pub struct RuleStatus {
     pub by_rate: u64,
     /// Not kept.
     pub dropped: u64,
+    /// Of those not kept, by this rule or by a caller: recorded after the fact.
+    pub captured: u64,
+    /// Not recorded after the fact, because the rule's limit was reached.
+    pub captures_refused: u64,
+    /// It decides nothing and counts what it would have decided.
+    pub observes: bool,
+    /// What it would have decided while it only observed; `None` if it never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<ObservedStatus>,
+    /// From when on it is passed over, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_epoch_seconds: Option<u64>,
+    /// Its time is over.
+    pub expired: bool,
+    /// Places taken in its reservoir's present window.
+    pub reservoir_taken: u32,
+    /// Places there are in that window.
+    pub reservoir_places: u32,
     /// `file:line:column`, or `built-in`.
     pub place: String,
+}
+
+/// What a rule would have decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ObservedStatus {
+    /// Kept by the reservoir.
+    pub by_reservoir: u64,
+    /// Kept by the rate.
+    pub by_rate: u64,
+    /// Not kept.
+    pub dropped: u64,
 }
 
 impl RuleStatus {

@@ -86,6 +86,8 @@ pub struct Reloads {
     pub last_success_epoch: u64,
     /// What was wrong with them when last read; one line.
     pub last_error: Option<String>,
+    /// What the last set that was swapped in changed, and when, in seconds since 1970.
+    pub last_change: Option<(Change, u64)>,
 }
 
 /// The rules in force. Workers read them through [`LiveRules::shared`]; one poll at a time changes them.
@@ -106,6 +108,7 @@ struct Files {
     fingerprint: Fingerprint,
     n_files: usize,
     error: Option<String>,
+    change: Option<(Change, u64)>,
 }
 
 impl LiveRules {
@@ -135,7 +138,7 @@ impl LiveRules {
             successes: AtomicU64::new(1),
             failures: AtomicU64::new(0),
             last_success_epoch: AtomicU64::new(now.epoch_seconds().into()),
-            files: Mutex::new(Files { fingerprint, n_files, error: None }),
+            files: Mutex::new(Files { fingerprint, n_files, error: None, change: None }),
             states: Mutex::new(states),
         }))
     }
@@ -167,13 +170,17 @@ impl LiveRules {
 
     /// How reloads went so far.
     pub fn reloads(&self) -> Reloads {
-        let last_error = lock(&self.files).error.clone();
+        let (last_error, last_change) = {
+            let files = lock(&self.files);
+            (files.error.clone(), files.change.clone())
+        };
         Reloads {
             successes: self.successes.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
             last_succeeded: last_error.is_none(),
             last_success_epoch: self.last_success_epoch.load(Ordering::Relaxed),
             last_error,
+            last_change,
         }
     }
 
@@ -222,6 +229,7 @@ impl LiveRules {
                 let change = Change::between(&self.rules.load(), &loaded.rules);
                 self.rules.store(Arc::new(loaded.rules));
                 self.succeed(now);
+                files.change = Some((change.clone(), now.epoch_seconds().into()));
                 Reloaded::Swapped(change)
             }
             Err(problems) => {

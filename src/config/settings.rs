@@ -45,6 +45,8 @@ pub struct Settings {
     pub service_name: Sourced<String>,
     /// Where the rules come from; what [`Settings::sample_all`] makes of them is [`Settings::rules_source`]'s business.
     pub rules: Sourced<RulesSource>,
+    /// Rules that only count what they would have decided: file or directory.
+    pub candidate: Sourced<Option<PathBuf>>,
     /// Where segments go; never empty, each once.
     pub sinks: Sourced<Vec<Destination>>,
     /// Whose decisions count.
@@ -144,6 +146,7 @@ impl Settings {
                 .one(&table::METRICS, values::address, || SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9464))),
             service_name: gather.service_name(),
             rules: gather.rules(),
+            candidate: gather.one(&table::CANDIDATE, |text| values::path(text).map(Some), || None),
             sinks: gather.sinks(),
             trust: gather.trust(),
             workers: gather.one(&table::WORKERS, |text| values::count(text, MOST_WORKERS), default_workers),
@@ -250,6 +253,7 @@ impl Settings {
             entry(&table::METRICS, &self.metrics, plain),
             entry(&table::SERVICE_NAME, &self.service_name, plain),
             entry(&table::RULES, &self.rules, plain),
+            entry(&table::CANDIDATE, &self.candidate, path),
             entry(&table::SINKS, &self.sinks, sinks),
             entry(&table::TRUST, &self.trust, plain),
             entry(&table::WORKERS, &self.workers, plain),

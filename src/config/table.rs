@@ -141,6 +141,9 @@ pub(super) static RULES: Setting = Setting {
         "The sampling rules: a file, or a directory of *.yaml, *.yml and *.json; a change is live within 2 s. COLLIMATOR_RULES_INLINE holds the rules themselves, perhaps packed by gzip and base64",
     )
 };
+pub(super) static CANDIDATE: Setting = Setting::new("candidate", "candidate", "PATH").default("none").help(
+    "A second set of rules that decides nothing and counts what it would have decided, beside the ones in force; read like `rules`",
+);
 pub(super) static SINKS: Setting = Setting {
     other_variable: Some("COLLIMATOR_SINKS"),
     well_known: &[DAEMON_ADDRESS],
@@ -204,13 +207,14 @@ pub(super) static PORT_FILE: Setting = Setting::new("port_file", "port-file", "P
     .help("Written once listening, with the addresses bound, as JSON; for whoever asks for port 0");
 
 /// All of them, in the order of `--help`.
-pub static SETTINGS: [&Setting; 20] = [
+pub static SETTINGS: [&Setting; 21] = [
     &UPSTREAM,
     &LISTEN,
     &ADMIN,
     &METRICS,
     &SERVICE_NAME,
     &RULES,
+    &CANDIDATE,
     &SINKS,
     &TRUST,
     &WORKERS,

@@ -13,7 +13,7 @@ impl View for Sample {
     }
 
     fn sidecars(&self) -> Vec<SidecarStatus> {
-        let requests = RequestCounts { total: 100, in_flight: 1, sampled: 10 };
+        let requests = RequestCounts { total: 100, in_flight: 1, sampled: 10, captured: 0 };
         let list =
             vec![RuleStatus { name: "checkout".into(), by_rate: 10, dropped: 90, ..RuleStatus::default() }];
         let mut status = SidecarStatus {

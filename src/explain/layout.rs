@@ -1,7 +1,6 @@
 //! An explanation as text for people, and as JSON.
 
 use super::{Chosen, Considered, Explanation, Outcome, spaced};
-use crate::sampling::Capture;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -66,7 +65,7 @@ impl Explanation {
         }
         if let Outcome::Decided(chosen) = &self.outcome {
             let capture =
-                chosen.capture.as_ref().map_or_else(|| "none on this rule".to_owned(), capture_in_words);
+                chosen.capture.as_ref().map_or_else(|| "none on this rule".to_owned(), ToString::to_string);
             let _ = writeln!(text, "  capture    {capture}");
             if let Some((taken, places)) = chosen.level {
                 let level = match places {
@@ -111,7 +110,7 @@ impl Explanation {
                 value["reservoir"] = json!(chosen.reservoir.get());
                 value["rate"] = json!(chosen.rate.get());
                 value["source"] = json!(chosen.source);
-                value["capture"] = json!(chosen.capture.as_ref().map(capture_in_words));
+                value["capture"] = json!(chosen.capture.as_ref().map(ToString::to_string));
                 if let Some((taken, places)) = chosen.level {
                     value["reservoir_now"] = json!({ "taken": taken, "places": places });
                 }
@@ -176,24 +175,4 @@ impl Considered {
             "reasons": reasons,
         })
     }
-}
-
-/// `status 500–599, 429 or slower than 750ms, at most 1/s`.
-fn capture_in_words(capture: &Capture) -> String {
-    let statuses: Vec<String> = capture
-        .statuses
-        .iter()
-        .map(|(first, last)| match first == last {
-            true => first.to_string(),
-            false => format!("{first}–{last}"),
-        })
-        .collect();
-    let mut when = Vec::new();
-    if !statuses.is_empty() {
-        when.push(format!("status {}", statuses.join(", ")));
-    }
-    if let Some(limit) = capture.slower_than {
-        when.push(format!("slower than {limit:?}"));
-    }
-    format!("{}, at most {}/s", when.join(" or "), capture.limit.get())
 }

@@ -17,8 +17,8 @@ use super::exchange::{Asked, Exchange, host_of};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::upstream::{Failed, Outbound};
 use crate::moment::Moment;
-use crate::sampling::Facts;
 use crate::sampling::trust::Standing;
+use crate::sampling::{Facts, Verdict};
 use crate::segment::{Client, Hop};
 use crate::telemetry::UpstreamError;
 use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
@@ -186,6 +186,11 @@ fn decide(
         worker.tally.decision.record(worker.clock.nanos().saturating_sub(started));
     }
     worker.tally.decided_without_rule(decision.verdict);
+    if let Some(candidate) = &worker.candidate {
+        // The same draw: where both sets say the same, they keep the same requests.
+        let verdict = candidate.borrow_mut().load().decide(&facts, inherited, draw, opened).verdict;
+        worker.tally.candidate_ignored.add(u64::from(verdict == Verdict::Ignored));
+    }
     Hop {
         trace: match arrived.trace {
             Some(trace) => trace,

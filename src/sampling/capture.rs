@@ -11,6 +11,7 @@
 
 use super::rule::{Capture, RuleName, RuleState};
 use crate::moment::Moment;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,38 @@ impl Captured {
             Captured::Status => "status",
             Captured::Slow => "slow",
         }
+    }
+}
+
+impl Capture {
+    /// What a request that ended so would be recorded for, if there is a place for it; a status comes before slowness.
+    pub fn reason(&self, status: u16, elapsed: Duration) -> Option<Captured> {
+        if self.statuses.iter().any(|&(first, last)| (first..=last).contains(&status)) {
+            Some(Captured::Status)
+        } else if self.slower_than.is_some_and(|limit| elapsed > limit) {
+            Some(Captured::Slow)
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Capture {
+    /// `status 500–599, 429 or slower than 750ms, at most 1/s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (first, last)) in self.statuses.iter().enumerate() {
+            f.write_str(if n == 0 { "status " } else { ", " })?;
+            match first == last {
+                true => write!(f, "{first}")?,
+                false => write!(f, "{first}–{last}")?,
+            }
+        }
+        if let Some(limit) = self.slower_than {
+            let or = if self.statuses.is_empty() { "" } else { " or " };
+            write!(f, "{or}slower than {limit:?}")?;
+        }
+        write!(f, ", at most {}/s", self.limit.get())?;
+        f.write_str(if self.inherited { ", also what a caller dropped" } else { "" })
     }
 }
 
@@ -53,18 +86,10 @@ impl Standby {
         self.capture.inherited
     }
 
-    /// Whether a request that ended so is recorded, and for what; a status comes before slowness. Takes a place, and
-    /// counts either way.
+    /// Whether a request that ended so is recorded, and for what. Takes a place, and counts either way.
     pub fn capture(&self, status: u16, elapsed: Duration, now: Moment) -> Option<Captured> {
-        let capture = &self.capture;
-        let captured = if capture.statuses.iter().any(|&(first, last)| (first..=last).contains(&status)) {
-            Captured::Status
-        } else if capture.slower_than.is_some_and(|limit| elapsed > limit) {
-            Captured::Slow
-        } else {
-            return None;
-        };
-        if !self.state.captures.take(capture.limit, now) {
+        let captured = self.capture.reason(status, elapsed)?;
+        if !self.state.captures.take(self.capture.limit, now) {
             self.state.captures_refused.increment();
             return None;
         }

@@ -95,6 +95,8 @@ pub struct WorkerTally {
     pub inherited_dropped: Tally,
     /// Health checks.
     pub ignored: Tally,
+    /// Health checks, as the candidate rules see them.
+    pub candidate_ignored: Tally,
     /// Requests during which our own code panicked.
     pub panics: Tally,
     upstream_errors: [Tally; UpstreamError::ALL.len()],
@@ -117,6 +119,7 @@ impl Default for WorkerTally {
             inherited_sampled: Tally::default(),
             inherited_dropped: Tally::default(),
             ignored: Tally::default(),
+            candidate_ignored: Tally::default(),
             panics: Tally::default(),
             upstream_errors: Default::default(),
             trace_headers: Default::default(),

@@ -15,6 +15,7 @@
 )]
 
 mod commands;
+mod engine;
 mod explain;
 mod failures;
 mod forwarding;

@@ -18,6 +18,8 @@ const NAMES: &[&str] = &[
     "collimator_upstream_errors_total",
     "collimator_upstream_retries_total",
     "collimator_sampling_decisions_total",
+    "collimator_sampling_observed_decisions_total",
+    "collimator_sampling_captures_refused_total",
     "collimator_sampling_decision_seconds_count",
     "collimator_sampling_reservoir_used_ratio",
     "collimator_trace_headers_total",

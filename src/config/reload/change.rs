@@ -2,7 +2,7 @@
 
 use super::super::rules::rate::percent;
 use crate::sampling::rule::Globs;
-use crate::sampling::{Pattern, Rule, RuleSet};
+use crate::sampling::{Mode, Pattern, Rule, RuleSet};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -69,6 +69,10 @@ fn fields(old: &Rule, new: &Rule) -> Vec<String> {
     compare("priority", old.priority.get().to_string(), new.priority.get().to_string());
     compare("reservoir", old.reservoir.get().to_string(), new.reservoir.get().to_string());
     compare("rate", percent(old.rate), percent(new.rate));
+    compare("mode", mode(old).to_owned(), mode(new).to_owned());
+    compare("expires", expiry(old.expires), expiry(new.expires));
+    let capture = |rule: &Rule| rule.capture.as_ref().map_or("none".to_owned(), ToString::to_string);
+    compare("capture", capture(old), capture(new));
     let (a, b) = (&old.matchers, &new.matchers);
     for (field, a, b) in [
         ("service_name", &a.service_name, &b.service_name),
@@ -82,6 +86,28 @@ fn fields(old: &Rule, new: &Rule) -> Vec<String> {
     }
     compare("attributes", attributes(&a.attributes), attributes(&b.attributes));
     fields
+}
+
+fn mode(rule: &Rule) -> &'static str {
+    match rule.mode {
+        Mode::Enforce => "enforce",
+        Mode::Observe => "observe",
+    }
+}
+
+/// `2026-12-01T00:00:00Z`, or `never`.
+fn expiry(expires: Option<u64>) -> String {
+    let Some(seconds) = expires else { return "never".to_owned() };
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years of the calendar begin with March here, so that the leap day is the last of its year.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let (day, month) = (day_of_year - (153 * from_march + 2) / 5 + 1, (from_march + 2) % 12 + 1);
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }
 
 fn globs(globs: &Globs) -> String {

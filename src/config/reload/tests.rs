@@ -266,6 +266,15 @@ fn a_change_is_told_field_by_field_and_stays_one_line() {
             new.hash()
         )
     );
+    let old = set(&rules(&["name: a, priority: 1, rate: 0, capture: { status: [5xx, 429], limit: 2/s }"]));
+    let new = set(&rules(&["name: a, priority: 1, rate: 0, mode: observe, expires: 2028-02-29T23:59:58Z"]));
+    assert_eq!(
+        Change::between(&old, &new).rules,
+        [
+            "~a mode enforce → observe and expires never → 2028-02-29T23:59:58Z and capture status 500–599, 429, at most \
+          2/s → none"
+        ]
+    );
     let many: Vec<String> = (0..30).map(|n| format!("name: r{n}, priority: 1, rate: 0")).collect();
     let many = set(&rules(&many.iter().map(String::as_str).collect::<Vec<_>>()));
     let told = Change::between(&RuleSet::built_in(), &many).to_string();

@@ -147,29 +147,28 @@ fn compare(seed: u64) -> usize {
 /// Sets of one kind, each rule told from the others by one thing: of all rules only the one that matches is asked.
 #[test]
 fn what_tells_rules_apart_is_what_they_are_filed_under() {
-    type Set = fn(&mut Matchers, String);
-    let one = |glob: String| Globs::new(vec![Pattern::new(&glob)]).unwrap();
-    let kinds: [(&str, Set); 6] = [
-        ("/api/{}/*", |matchers, glob| matchers.url_path = Globs::new(vec![Pattern::new(&glob)]).unwrap()),
-        ("*/{}.json", |matchers, glob| matchers.url_path = Globs::new(vec![Pattern::new(&glob)]).unwrap()),
-        ("/t/*/invoices-{}/*/lines", |matchers, glob| {
-            matchers.url_path = Globs::new(vec![Pattern::new(&glob)]).unwrap()
-        }),
-        ("tenant-{}.example.com", |matchers, glob| {
-            matchers.host = Globs::new(vec![Pattern::new(&glob)]).unwrap()
-        }),
-        ("service-{}", |matchers, glob| {
-            matchers.service_name = Globs::new(vec![Pattern::new(&glob)]).unwrap()
-        }),
-        ("acme-{}", |matchers, glob| matchers.attributes = vec![("x-tenant".into(), Pattern::new(&glob))]),
+    let one = |glob: &str| Globs::new(vec![Pattern::new(glob)]).unwrap();
+    let kinds = [
+        ("path", "/api/{}/*"),
+        ("path", "*/{}.json"),
+        ("path", "/t/*/invoices-{}/*/lines"),
+        ("host", "tenant-{}.example.com"),
+        ("service", "service-{}"),
+        ("header", "acme-{}"),
     ];
-    for (kind, set_glob) in kinds {
+    for (subject, kind) in kinds {
         let filled = |number: usize| kind.replace("{}", &format!("{number:03}"));
         let rules = (0..500).map(|number| {
             let mut rule = Rule::default_rule(ReservoirSize::default(), Rate::NONE, Place::built_in());
             rule.name = RuleName::new(&format!("rule-{number:03}"));
-            rule.matchers.http_method = one("GET".to_owned());
-            set_glob(&mut rule.matchers, filled(number));
+            let (matchers, glob) = (&mut rule.matchers, filled(number));
+            matchers.http_method = one("GET");
+            match subject {
+                "path" => matchers.url_path = one(&glob),
+                "host" => matchers.host = one(&glob),
+                "service" => matchers.service_name = one(&glob),
+                _ => matchers.attributes = vec![("x-tenant".into(), Pattern::new(&glob))],
+            }
             rule
         });
         let set = RuleSet::new(
