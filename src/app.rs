@@ -95,11 +95,11 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let store = Arc::new(Store::new(Limits::default()));
     let (emitter, lanes) = Emitter::start(&settings.sinks.value, &store);
     let upstream = settings.upstream.value.clone();
-    let authority = upstream.to_string().trim_start_matches("http://").to_owned();
     let identity =
         Identity { name: SegmentName::repair(&settings.service_name.value), ..Identity::default() };
     let shared = Arc::new(Shared {
-        upstream_authority: HeaderValue::try_from(authority).unwrap_or(HeaderValue::from_static("localhost")),
+        upstream_authority: HeaderValue::try_from(upstream.authority())
+            .unwrap_or(HeaderValue::from_static("localhost")),
         upstream,
         connect_timeout: settings.connect_timeout.value,
         preserve_header_case: settings.preserve_header_case(),

@@ -22,7 +22,7 @@ pub enum Takes {
     Text,
     /// An address and a port.
     Address,
-    /// `http://host:port`.
+    /// `http://host:port`, `https://` or `h2c://`.
     Url,
     /// `200ms`, `1.5s`, `2m`, `1h`.
     Duration,
@@ -119,7 +119,7 @@ pub(super) static LISTEN: Setting = Setting::new("listen", "listen", "ADDRESS:PO
 pub(super) static UPSTREAM: Setting = Setting::new("upstream", "upstream", "URL")
     .takes(Takes::Url)
     .default("none: required")
-    .help("The application, as http://host or http://host:port; a path, user or query is refused");
+    .help("The application, as http://host:port, https://host:port, or h2c://host:port (HTTP/2 without TLS, for gRPC); a path, user or query is refused");
 pub(super) static ADMIN: Setting = Setting::new("admin", "admin", "ADDRESS:PORT")
     .takes(Takes::Address)
     .default("127.0.0.1:9901")

@@ -292,15 +292,9 @@ fn wrong_values_are_told_with_a_remedy() {
         ("--upstream=app", &format!("S003 flag --upstream: `app` does not begin with http://; {TARGET}")),
         (
             "--upstream=ftp://app",
-            &format!("S003 flag --upstream: `ftp://app` does not begin with http://; {TARGET}"),
-        ),
-        (
-            "--upstream=https://app:443",
-            "S006 flag --upstream: `https://` is not supported by this version; write http://host:port; the application is spoken to in plain HTTP/1.1",
-        ),
-        (
-            "--upstream=h2c://app:443",
-            "S006 flag --upstream: `h2c://` is not supported by this version; write http://host:port; the application is spoken to in plain HTTP/1.1",
+            &format!(
+                "S003 flag --upstream: `ftp://app` begins with none of http://, https:// and h2c://; {TARGET}"
+            ),
         ),
         (
             "--upstream=http://app:80/api",
