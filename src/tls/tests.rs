@@ -1,0 +1,1 @@
+//! Pairs made here, files written here.
