@@ -27,6 +27,7 @@ use crate::sampling::RuleSet;
 use crate::sampling::trust::Trust;
 use crate::segment::Identity;
 use crate::telemetry::WorkerTally;
+use crate::tls;
 use access::AccessLog;
 use arc_swap::{ArcSwap, Cache};
 use caught::Caught;
@@ -78,6 +79,10 @@ pub struct Shared {
     pub access: AccessLevel,
     /// How many connections there may be, in all workers together.
     pub max_connections: usize,
+    /// TLS towards clients, if they are to speak it.
+    pub tls: Option<Arc<tls::Inbound>>,
+    /// TLS towards the application; there if and only if it is an `https://` one.
+    pub upstream_tls: Option<Arc<tls::Outbound>>,
     /// Who the sidecar is.
     pub identity: Arc<ArcSwap<Identity>>,
     /// The rules in force.
