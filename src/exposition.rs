@@ -84,6 +84,7 @@ impl Exposition {
             self.decisions(now);
             self.sinks();
             self.rules();
+            self.tls();
         });
         let mut text = self.handle.render();
         self.changing(&mut text, now);
@@ -192,6 +193,32 @@ impl Exposition {
         gauge!("collimator_rules_last_reload_success").set(f64::from(u8::from(reloads.last_succeeded)));
         gauge!("collimator_rules_last_reload_success_timestamp_seconds")
             .set(reloads.last_success_epoch as f64);
+    }
+
+    fn tls(&self) {
+        let counted = &self.counted;
+        let mut handshakes = std::collections::BTreeMap::new();
+        for (side, result, n) in counted.workers.iter().flat_map(|worker| worker.handshakes()) {
+            *handshakes.entry((side, result)).or_insert(0) += n;
+        }
+        for ((side, result), n) in handshakes {
+            counter!("collimator_tls_handshakes_total", "side" => side, "result" => result).absolute(n);
+        }
+        let (mut successes, mut failures, mut all_right) = (0, 0, true);
+        let inbound = counted.shared.tls.as_ref().map(|side| ("inbound", side.standing()));
+        let upstream = counted.shared.upstream_tls.as_ref().map(|side| ("upstream", side.standing()));
+        for (side, standing) in inbound.into_iter().chain(upstream) {
+            if let Some(expiry) = standing.expires_epoch() {
+                gauge!("collimator_tls_certificate_expiry_timestamp_seconds", "side" => side)
+                    .set(expiry as f64);
+            }
+            successes += standing.successes;
+            failures += standing.failures;
+            all_right &= standing.last_error.is_none();
+        }
+        counter!("collimator_tls_reload_total", "result" => "success").absolute(successes);
+        counter!("collimator_tls_reload_total", "result" => "failure").absolute(failures);
+        gauge!("collimator_tls_last_reload_success").set(f64::from(u8::from(all_right)));
     }
 
     /// Series whose labels change with a reload; the exporter would go on telling the old ones.
@@ -371,6 +398,8 @@ fn describe() {
         ("collimator_segments_rejected_total", "Segments the sink refused."),
         ("collimator_emit_bytes_total", "Bytes of documents delivered."),
         ("collimator_rules_reload_total", "Attempts to load changed rules."),
+        ("collimator_tls_handshakes_total", "TLS handshakes, by what came of them."),
+        ("collimator_tls_reload_total", "Attempts to load certificates and keys; those at start count."),
     ] {
         describe_counter!(name, help);
     }
@@ -388,6 +417,14 @@ fn describe() {
         (
             "collimator_rules_last_reload_success_timestamp_seconds",
             "When rules were last loaded, in seconds since 1970.",
+        ),
+        (
+            "collimator_tls_certificate_expiry_timestamp_seconds",
+            "When the first of the certificates shown expires, in seconds since 1970.",
+        ),
+        (
+            "collimator_tls_last_reload_success",
+            "Whether the last attempt to load certificates and keys succeeded; 1 also without TLS.",
         ),
         ("collimator_build_info", "Version and revision; always 1."),
         (

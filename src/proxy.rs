@@ -33,6 +33,7 @@ use crate::sampling::RuleSet;
 use crate::sampling::trust::Trust;
 use crate::segment::Identity;
 use crate::telemetry::WorkerTally;
+use crate::tls;
 use accept::Protocols;
 use access::AccessLog;
 use arc_swap::{ArcSwap, Cache};
@@ -73,6 +74,10 @@ pub struct Shared {
     pub access: AccessLevel,
     /// How many connections there may be, in all workers together.
     pub max_connections: usize,
+    /// TLS towards clients, if they are to speak it.
+    pub tls: Option<Arc<tls::Inbound>>,
+    /// TLS towards the application; there if and only if it is an `https://` one.
+    pub upstream_tls: Option<Arc<tls::Outbound>>,
     /// Who the sidecar is.
     pub identity: Arc<ArcSwap<Identity>>,
     /// The rules in force.
@@ -143,12 +148,7 @@ pub async fn run(
     listener: TcpListener,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let pool = Pool::new(
-        shared.upstream.clone(),
-        shared.upstream_authority.clone(),
-        shared.connect_timeout,
-        shared.preserve_header_case,
-    );
+    let pool = Pool::new(&shared);
     let worker = Rc::new(Worker {
         tally,
         clock,

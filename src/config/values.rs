@@ -4,6 +4,7 @@
 //! told with a remedy.
 
 use super::problem::shown;
+use rustls::pki_types::ServerName;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -424,6 +425,17 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
         "" => Err(Wrong::new("the path is empty", "name a file, or leave the setting out")),
         _ => Ok(PathBuf::from(text)),
     }
+}
+
+/// What a certificate is checked against: a name, or an address without brackets.
+pub(super) fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
+    ServerName::try_from(text.to_owned()).map_err(|_| {
+        let message = format!("`{}` is not a host's name or address", shown(text));
+        Wrong::new(
+            message,
+            "write it as it stands in the certificate, without scheme, port or `*`: app.internal",
+        )
+    })
 }
 
 pub(super) fn name(text: &str) -> Result<String, Wrong> {

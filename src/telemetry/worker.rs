@@ -116,6 +116,26 @@ impl Refusal {
     }
 }
 
+/// With whom TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsSide {
+    /// With clients.
+    Inbound,
+    /// With the application.
+    Upstream,
+}
+
+/// What came of a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A connection.
+    Done,
+    /// Either side refused, or the other spoke no TLS.
+    Failed,
+    /// It took too long.
+    TimedOut,
+}
+
 /// Counts and times of one worker, inbound.
 #[derive(Debug)]
 pub struct WorkerTally {
@@ -154,6 +174,7 @@ pub struct WorkerTally {
     pub panics: Tally,
     refusals: [Tally; Refusal::ALL.len()],
     upstream_errors: [Tally; UpstreamError::ALL.len()],
+    handshakes: [[Tally; 3]; 2],
     trace_headers: [[Tally; 4]; 3],
 }
 
@@ -179,6 +200,7 @@ impl Default for WorkerTally {
             panics: Tally::default(),
             refusals: Default::default(),
             upstream_errors: Default::default(),
+            handshakes: Default::default(),
             trace_headers: Default::default(),
         }
     }
@@ -208,6 +230,20 @@ impl WorkerTally {
     /// How often.
     pub fn upstream_errors(&self, error: UpstreamError) -> u64 {
         self.upstream_errors[error.index()].get()
+    }
+
+    /// A TLS handshake ended.
+    pub fn handshake(&self, side: TlsSide, result: Handshake) {
+        self.handshakes[side as usize][result as usize].add(1);
+    }
+
+    /// How often, with the words for both.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        const SIDES: [&str; 2] = ["inbound", "upstream"];
+        const RESULTS: [&str; 3] = ["ok", "failed", "timeout"];
+        self.handshakes.iter().zip(SIDES).flat_map(|(row, side)| {
+            row.iter().zip(RESULTS).map(move |(tally, result)| (side, result, tally.get()))
+        })
     }
 
     /// A request's trace headers were read.
@@ -295,6 +331,27 @@ mod tests {
         assert_eq!((count("200"), count("204"), count("304"), count("404"), count("599")), (1, 1, 1, 1, 0));
         assert_eq!(count("2xx") + 10, 100);
         assert_eq!(labels.iter().map(|(.., n)| n).sum::<u64>(), 65_536);
+    }
+
+    #[test]
+    fn handshakes_are_told_by_side_and_result() {
+        let tally = WorkerTally::default();
+        tally.handshake(TlsSide::Inbound, Handshake::Done);
+        tally.handshake(TlsSide::Upstream, Handshake::Failed);
+        tally.handshake(TlsSide::Upstream, Handshake::TimedOut);
+        tally.handshake(TlsSide::Upstream, Handshake::TimedOut);
+        let counted: Vec<_> = tally.handshakes().collect();
+        assert_eq!(
+            counted,
+            [
+                ("inbound", "ok", 1),
+                ("inbound", "failed", 0),
+                ("inbound", "timeout", 0),
+                ("upstream", "ok", 0),
+                ("upstream", "failed", 1),
+                ("upstream", "timeout", 2),
+            ]
+        );
     }
 
     #[test]
