@@ -71,8 +71,14 @@ pub(super) async fn serve(
         client: client(&worker, &peer, &request),
         scheme: peer.scheme,
     };
-    let leaving =
-        Leaving { trace, parent: hop.application, sampled, extras: &arrived.extras, random: arrived.random };
+    let leaving = Leaving {
+        trace,
+        parent: hop.application,
+        sampled,
+        extras: &arrived.extras,
+        random: arrived.random,
+        state: arrived.state,
+    };
     prepare(&worker, &peer, &mut request, &leaving);
     let mut exchange = Exchange::begin(Rc::clone(&worker), progress.clone(), asked, hop);
     let request = request.map(|body| match body.is_end_stream() {
