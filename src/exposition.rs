@@ -114,6 +114,8 @@ impl Exposition {
             .absolute(counted.sum(|worker| worker.retries.get()));
         counter!("collimator_connections_refused_total", "reason" => "overloaded")
             .absolute(counted.sum(|worker| worker.overloaded.get()));
+        counter!("collimator_connections_refused_total", "reason" => "head_bytes")
+            .absolute(counted.sum(|worker| worker.heads_refused.get()));
         let mut headers = std::collections::BTreeMap::new();
         for (format, outcome, n) in counted.workers.iter().flat_map(|worker| worker.headers_read()) {
             *headers.entry((format, outcome)).or_insert(0) += n;

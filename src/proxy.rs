@@ -17,6 +17,7 @@ mod caught;
 mod connection;
 mod exchange;
 mod headers;
+mod heads;
 mod request;
 mod upstream;
 
@@ -32,6 +33,8 @@ use arc_swap::{ArcSwap, Cache};
 use caught::Caught;
 use connection::{Carried, ConnectionState, Progress, Socket, Tick};
 use headers::Peer;
+use heads::Head;
+pub use heads::HeadBudget;
 use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -58,8 +61,6 @@ const MAX_HEADERS: usize = 200;
 const TICK: Duration = Duration::from_secs(1);
 /// Before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections at once that are told that there are too many.
-const MAX_TURNED_AWAY: usize = 64;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -78,6 +79,10 @@ pub struct Shared {
     pub access: AccessLevel,
     /// How many connections there may be, in all workers together.
     pub max_connections: usize,
+    /// How many a worker may be telling at one time that there are too many.
+    pub max_refusals: usize,
+    /// What heads have taken of the memory that is theirs.
+    pub heads: HeadBudget,
     /// Who the sidecar is.
     pub identity: Arc<ArcSwap<Identity>>,
     /// The rules in force.
@@ -254,7 +259,8 @@ fn admit(worker: &Rc<Worker>, server: &http1::Builder, stream: TcpStream, addres
     worker.connections.borrow_mut().insert(number, Arc::clone(&state));
     worker.tally.connections.add(1);
     let registered = Registered { worker: Rc::clone(worker), number };
-    let socket = TokioIo::new(Socket::new(stream, progress.clone()));
+    let head = Head::new(Arc::clone(&worker.shared), Arc::clone(&worker.tally));
+    let socket = TokioIo::new(Socket::new(stream, progress.clone(), head));
     let peer = Rc::new(Peer::new(address.ip(), "http"));
     let serving = Rc::clone(worker);
     let service = service_fn(move |request| {
@@ -282,22 +288,26 @@ impl Drop for Registered {
     }
 }
 
-/// Says that there are too many connections, on a few at a time; the rest are closed without a word.
+/// Said where there are too many connections.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+
+/// Says that there are too many connections: to a few at a time with patience, to the rest in passing.
 fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
     worker.tally.overloaded.add(1);
-    if worker.turned_away.get() >= MAX_TURNED_AWAY {
+    if worker.turned_away.get() >= worker.shared.max_refusals {
+        // The socket itself is asked: the runtime has not yet heard that it can be written to.
+        let _ = SockRef::from(&stream).send(TOO_MANY);
         return;
     }
     worker.turned_away.set(worker.turned_away.get() + 1);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
-            content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
         let _ = timeout(TICK, async {
             // Closing with bytes unread would reset the connection before the answer is read.
             let mut head = [0; 4096];
             let _ = stream.read(&mut head).await;
-            let _ = stream.write_all(ANSWER).await;
+            let _ = stream.write_all(TOO_MANY).await;
             let _ = stream.shutdown().await;
             let _ = stream.read(&mut head).await;
         })

@@ -14,6 +14,7 @@
 //! armed or moved on the hot path. hyper's own header timer also runs on idle connections and so cannot tell a slow
 //! sender from a quiet one.
 
+use super::heads::{Head, Room};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -21,6 +22,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use hyper::rt::{Read, Write};
+use socket2::SockRef;
+use std::io::ErrorKind;
+use std::net::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -33,6 +37,12 @@ const HEAD_LIMIT: Tick = 10;
 const IDLE_LIMIT: Tick = 75;
 /// How long a body may stand still because of the client, in either direction.
 const STALL_LIMIT: Tick = 30;
+
+/// Said where there is no room for a head.
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n\
+    too many bytes of request heads\n";
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +97,10 @@ impl ConnectionState {
 
     fn is_idle(&self) -> bool {
         self.phase.load(Ordering::Relaxed) == Phase::Idle as u8
+    }
+
+    fn is_reading_head(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::ReadingHead as u8
     }
 
     /// Asks the connection to close once its present request is answered.
@@ -154,11 +168,55 @@ impl Progress {
 pub(super) struct Socket {
     stream: TcpStream,
     progress: Progress,
+    head: Head,
+    /// There was no room for its head, and it has been told so.
+    refused: bool,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, progress: Progress) -> Socket {
-        Socket { stream, progress }
+    pub(super) fn new(stream: TcpStream, progress: Progress, head: Head) -> Socket {
+        Socket { stream, progress, head, refused: false }
+    }
+
+    /// Notes `n` bytes that have come. `false` if they are of a head that cannot be carried.
+    fn note(&mut self, n: usize) -> bool {
+        if self.progress.state.is_idle() {
+            self.progress.enter(Phase::ReadingHead);
+            self.head.begin();
+        }
+        if !self.progress.state.is_reading_head() {
+            return true;
+        }
+        match self.head.grow(n) {
+            Room::Enough => true,
+            Room::Scarce => {
+                self.progress.state.finish();
+                true
+            }
+            Room::None => false,
+        }
+    }
+
+    /// Says that there is no room, and that nothing more will be said.
+    fn refuse(&mut self) {
+        self.refused = true;
+        let socket = SockRef::from(&self.stream);
+        let _ = socket.send(NO_ROOM);
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+
+    /// Reads and forgets until the client ends or the sweep does: closing with bytes unread would reset the connection
+    /// before the answer is read.
+    fn discard(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Err(ErrorKind::ConnectionAborted.into())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 }
 
@@ -168,10 +226,16 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if self.refused {
+            return self.discard(cx);
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before && self.progress.state.is_idle() {
-            self.progress.enter(Phase::ReadingHead);
+        let n = buffer.filled().len() - before;
+        if n > 0 && !self.note(n) {
+            buffer.set_filled(before);
+            self.refuse();
+            return self.discard(cx);
         }
         read
     }

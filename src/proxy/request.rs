@@ -81,6 +81,8 @@ pub(super) async fn serve(
     };
     prepare(&worker, &peer, &mut request, &leaving);
     let mut exchange = Exchange::begin(Rc::clone(&worker), progress.clone(), asked, hop);
+    #[cfg(feature = "fault-switch")]
+    crate::fault::strike(request.uri().path());
     let request = request.map(|body| match body.is_end_stream() {
         true => Outbound::Empty,
         false => Outbound::Client(body, progress),

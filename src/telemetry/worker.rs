@@ -85,6 +85,8 @@ pub struct WorkerTally {
     pub connections: Tally,
     /// Connections refused because there were too many.
     pub overloaded: Tally,
+    /// Connections refused because heads had taken all their memory.
+    pub heads_refused: Tally,
     /// Requests sent again on a fresh connection.
     pub retries: Tally,
     /// Caller's decisions that did not count.
@@ -114,6 +116,7 @@ impl Default for WorkerTally {
             in_flight: Tally::default(),
             connections: Tally::default(),
             overloaded: Tally::default(),
+            heads_refused: Tally::default(),
             retries: Tally::default(),
             trust_refused: Tally::default(),
             inherited_sampled: Tally::default(),

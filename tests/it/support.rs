@@ -1,6 +1,8 @@
 //! What every test needs: an application, a sink, a sidecar, a client, and a way to wait.
 
 pub(crate) mod client;
+pub(crate) mod load;
+pub(crate) mod process;
 pub(crate) mod scrape;
 pub(crate) mod sidecar;
 pub(crate) mod sink;

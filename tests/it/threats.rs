@@ -1,0 +1,1 @@
+//! Threats: what strangers may send, and what they may learn.
