@@ -17,7 +17,7 @@ use crate::descriptors;
 use crate::emit::{Emitter, Lanes};
 use crate::exposition::Counted;
 use crate::logging::Logging;
-use crate::proxy::{self, HeadBudget, Shared, Stage};
+use crate::proxy::{self, AccessLog, HeadBudget, Shared, Stage};
 use crate::sampling::trust::Trust;
 use crate::segment::{Identity, SegmentName};
 use crate::store::{Limits, Store};
@@ -114,7 +114,7 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         connect_timeout: settings.connect_timeout.value,
         preserve_header_case: settings.preserve_header_case(),
         response_header: settings.response_header.value,
-        access: settings.access_log.value,
+        access: AccessLog::new(settings.access_log.value),
         max_connections: settings.max_connections.value.min(share.clients),
         max_refusals: share.refusals,
         heads: HeadBudget::default(),

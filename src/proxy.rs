@@ -22,13 +22,13 @@ mod request;
 mod upstream;
 
 use crate::clock::{Clock, Dice};
-use crate::config::{AccessLevel, Target};
+use crate::config::Target;
 use crate::emit::Emitter;
 use crate::sampling::RuleSet;
 use crate::sampling::trust::Trust;
 use crate::segment::Identity;
 use crate::telemetry::WorkerTally;
-use access::AccessLog;
+pub use access::AccessLog;
 use arc_swap::{ArcSwap, Cache};
 use caught::Caught;
 use connection::{Carried, ConnectionState, Progress, Socket, Tick};
@@ -75,8 +75,8 @@ pub struct Shared {
     pub preserve_header_case: bool,
     /// `X-Amzn-Trace-Id` on every response.
     pub response_header: bool,
-    /// Which requests get a line in the log.
-    pub access: AccessLevel,
+    /// Which requests get a line in the log; one for all workers, so that its limit is one too.
+    pub access: AccessLog,
     /// How many connections there may be, in all workers together.
     pub max_connections: usize,
     /// How many a worker may be telling at one time that there are too many.
@@ -130,7 +130,6 @@ pub(crate) struct Worker {
     candidate: Option<RefCell<Latest<RuleSet>>>,
     identity: RefCell<Latest<Identity>>,
     pool: Pool,
-    access: AccessLog,
     tick: Arc<AtomicU32>,
     connections: RefCell<HashMap<u64, Arc<ConnectionState>>>,
     next_connection: Cell<u64>,
@@ -161,7 +160,6 @@ pub async fn run(
         candidate: shared.candidate.as_ref().map(|rules| RefCell::new(Cache::new(Arc::clone(rules)))),
         identity: RefCell::new(Cache::new(Arc::clone(&shared.identity))),
         pool,
-        access: AccessLog::new(shared.access),
         tick: Arc::new(AtomicU32::new(0)),
         connections: RefCell::default(),
         next_connection: Cell::new(0),

@@ -209,6 +209,14 @@ fn check_large_heads(ended: bool) {
     assert!(!ended || served > 100, "{served} served");
     let refused = sidecar.scrape().sum("collimator_connections_refused_total", &[("reason", "head_bytes")]);
     assert!(refused >= told as f64, "{refused} refusals were counted");
+    // They are gone, and with them what they took.
+    eventually("there is room for a large head again", || {
+        let mut stream = TcpStream::connect(sidecar.listen).unwrap();
+        stream.write_all(&large_head(true)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let mut bytes = [0; 12];
+        stream.read_exact(&mut bytes).is_ok() && &bytes == b"HTTP/1.1 200"
+    });
     sidecar.stop().check(0);
     if capped {
         let group = std::fs::read_to_string(sidecar.path("cgroup")).unwrap();
