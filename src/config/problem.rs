@@ -10,6 +10,7 @@
 //! on the way out. Nothing here prints: `cli` and the log do.
 
 use crate::sampling::Place;
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -161,10 +162,26 @@ fn printable(text: &str) -> String {
 
 /// `text`, cut so that a message stays readable.
 pub(super) fn shown(text: &str) -> String {
+    let text = &*without_secrets(text);
     match text.char_indices().nth(VALUE_WIDTH) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// A URL without its user and query, which may be a password and a token; any other text as it is.
+fn without_secrets(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((_, host)) => ("…@", host),
+        None => ("", authority),
+    };
+    let (path, query) = match after.split_once(['?', '#']) {
+        Some((path, _)) => (path, "?…"),
+        None => (after, ""),
+    };
+    Cow::Owned(format!("{scheme}://{user}{host}{path}{query}"))
 }
 
 /// Everything that was found, in the order of files and lines.

@@ -142,7 +142,10 @@ fn every_answer_of_the_admin_port_forbids_foreign_scripts() {
     for path in READING {
         let response = world.sidecar.admin("GET", path);
         let policy = response.header("content-security-policy").unwrap_or_default();
-        assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{path}: {policy:?}");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("script-src 'self'"),
+            "{path}: {policy:?}"
+        );
         assert_eq!(response.header("x-content-type-options").as_deref(), Some("nosniff"), "{path}");
     }
 }
