@@ -131,7 +131,7 @@ pub(crate) struct Worker {
     candidate: Option<RefCell<Latest<RuleSet>>>,
     identity: RefCell<Latest<Identity>>,
     protocols: Protocols,
-    pool: Pool,
+    pool: Rc<Pool>,
     tick: Arc<AtomicU32>,
     connections: RefCell<HashMap<u64, Arc<ConnectionState>>>,
     next_connection: Cell<u64>,
@@ -153,7 +153,7 @@ pub async fn run(
     listener: TcpListener,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let pool = Pool::new(&shared);
+    let pool = Rc::new(Pool::new(&shared));
     let worker = Rc::new(Worker {
         tally,
         clock,

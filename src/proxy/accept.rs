@@ -145,8 +145,8 @@ async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpS
             let socket = TokioIo::new(Socket::http1(stream, progress.clone(), head));
             let serving = Rc::clone(&worker);
             let service = service_fn(move |request| {
-                let served = request::serve(Rc::clone(&serving), Rc::clone(&peer), progress.clone(), request);
-                Caught::new(served, Rc::clone(&serving))
+                let serve = || request::serve(&serving, &peer, progress.clone(), request);
+                Caught::new(serve, Rc::clone(&serving))
             });
             let connection = worker.protocols.http1.serve_connection(socket, service).with_upgrades();
             Carried::new(connection, state).await
@@ -159,8 +159,8 @@ async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpS
             let streams = Arc::new(AtomicU32::new(0));
             let service = service_fn(move |request| {
                 let progress = progress.of_stream(&streams);
-                let served = request::serve(Rc::clone(&serving), Rc::clone(&peer), progress, request);
-                Caught::new(served, Rc::clone(&serving))
+                let serve = || request::serve(&serving, &peer, progress, request);
+                Caught::new(serve, Rc::clone(&serving))
             });
             let connection = worker.protocols.http2.serve_connection(TokioIo::new(socket), service);
             Carried::new(connection, state).await

@@ -15,15 +15,16 @@ use std::task::{Context, Poll};
 pin_project! {
     /// A request under way, whose panic becomes a 500.
     pub(super) struct Caught<F> {
+        // None if it panicked before it was one.
         #[pin]
-        future: F,
+        future: Option<F>,
         worker: Rc<Worker>,
     }
 }
 
 impl<F: Future<Output = Response<Watched>>> Caught<F> {
-    pub(super) fn new(future: F, worker: Rc<Worker>) -> Caught<F> {
-        Caught { future, worker }
+    pub(super) fn new(begin: impl FnOnce() -> F, worker: Rc<Worker>) -> Caught<F> {
+        Caught { future: catch_unwind(AssertUnwindSafe(begin)).ok(), worker }
     }
 }
 
@@ -34,9 +35,11 @@ impl<F: Future<Output = Response<Watched>>> Future for Caught<F> {
         let this = self.project();
         // Whoever holds this future drops it once it is ready, and is never polled again; the worker's cells hold no
         // borrow from one call to the next.
-        match catch_unwind(AssertUnwindSafe(|| this.future.poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(_) => {
+        let polled =
+            this.future.as_pin_mut().map(|future| catch_unwind(AssertUnwindSafe(|| future.poll(cx))));
+        match polled {
+            Some(Ok(polled)) => polled.map(Ok),
+            Some(Err(_)) | None => {
                 this.worker.tally.panics.add(1);
                 let text = "the sidecar failed on this request; its log says where\n".to_owned();
                 Poll::Ready(Ok(request::ours(StatusCode::INTERNAL_SERVER_ERROR, "internal", text)))

@@ -5,6 +5,7 @@
 
 use crate::sampling::Attributes;
 use crate::trace::{Leaving, TraceId, state};
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
@@ -51,6 +52,18 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter(|name| !is_protected(name))
         .collect();
     retain(headers, |name| !ALWAYS.contains(name) && !nominated.contains(name));
+}
+
+/// Makes of the application's headers the client's.
+pub(super) fn pass_back(status: StatusCode, headers: &mut HeaderMap) {
+    let wanted =
+        if status == StatusCode::UPGRADE_REQUIRED { headers.get(header::UPGRADE).cloned() } else { None };
+    remove_hop_by_hop(headers);
+    if let Some(wanted) = wanted {
+        // This answer is about nothing else.
+        headers.insert(header::UPGRADE, wanted);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
 }
 
 /// Keeps the order, which `HeaderMap::remove` does not.

@@ -15,7 +15,7 @@ use super::connection::{Phase, Progress};
 use super::exchange::{Asked, Exchange, host_of};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::strict::{self, Refused};
-use super::upstream::{Failed, Gate, Outbound, Speak};
+use super::upstream::{Failed, Gate, Lease, Outbound, Speak};
 use super::{Worker, tunnel};
 use crate::moment::Moment;
 use crate::sampling::trust::Standing;
@@ -29,7 +29,11 @@ use http::header::{
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// Says why an answer is ours and not the application's.
 pub(super) const COLLIMATOR_ERROR: HeaderName = HeaderName::from_static("collimator-error");
@@ -38,15 +42,18 @@ pub(super) const COLLIMATOR_ERROR: HeaderName = HeaderName::from_static("collima
 const TIMED: u64 = 64;
 
 /// Carries one request to the application and its answer back.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    peer: Rc<Peer>,
+///
+/// All that can be done at once is done before this returns; what is left for the future is to wait for the answer. So a
+/// request in flight holds what its end needs and nothing of its beginning.
+pub(super) fn serve(
+    worker: &Rc<Worker>,
+    peer: &Peer,
     progress: Progress,
     mut request: Request<Incoming>,
-) -> Response<Watched> {
+) -> impl Future<Output = Response<Watched>> + use<> {
     let opened = worker.clock.now();
-    if let Err(refused) = strict::check(&request).and_then(|()| has_room(&worker)) {
-        return refuse(&worker, &progress, &request, &refused);
+    if let Err(refused) = strict::check(&request).and_then(|()| has_room(worker)) {
+        return Served::Refused { response: Some(Box::new(refuse(worker, &progress, &request, &refused))) };
     }
 
     // 1 Read.
@@ -55,10 +62,10 @@ pub(super) async fn serve(
         headers::fields(request.headers(), &headers::TRACEPARENT),
     );
     worker.tally.header_read(arrived.format, arrived.reading);
-    let disowned = weigh(&worker, &peer, &request, &mut arrived, opened);
+    let disowned = weigh(worker, peer, &request, &mut arrived, opened);
 
     // 2 Decide.
-    let hop = decide(&worker, &request, &arrived, disowned, opened);
+    let hop = decide(worker, &request, &arrived, disowned, opened);
     let (trace, sampled) = (hop.trace, hop.verdict.is_sampled());
 
     // 3 Forward.
@@ -67,7 +74,7 @@ pub(super) async fn serve(
         uri: request.uri().clone(),
         host: request.headers().get(HOST).cloned(),
         user_agent: request.headers().get(USER_AGENT).cloned(),
-        client: client(&worker, &peer, &request),
+        client: client(worker, peer, &request),
         scheme: peer.scheme,
     };
     let version = request.version();
@@ -80,8 +87,8 @@ pub(super) async fn serve(
         random: arrived.random,
         state: arrived.state,
     };
-    prepare(&worker, &peer, &mut request, &leaving, upgrade.as_ref());
-    let mut exchange = Exchange::begin(Rc::clone(&worker), progress.clone(), asked, hop);
+    prepare(worker, peer, &mut request, &leaving, upgrade.as_ref());
+    let mut exchange = Exchange::begin(Rc::clone(worker), progress.clone(), asked, hop);
     #[cfg(feature = "fault-switch")]
     crate::fault::strike(request.uri().path());
     let (request, gate) = outbound(request, &progress);
@@ -89,9 +96,34 @@ pub(super) async fn serve(
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));
     exchange.hand_over(ready);
     let speak = if upgrade.is_some() { Speak::Http1 } else { Speak::Any };
-    let sent = worker.pool.send(request, gate, speak, worker.tick(), &worker.tally).await;
+    let sending = worker.pool.send(request, gate, speak, worker.tick(), &worker.tally);
+    let forwarded = Forwarded {
+        worker: Rc::clone(worker),
+        progress,
+        exchange,
+        upgrade,
+        version,
+        response_trace: (arrived.asked || worker.shared.response_header)
+            .then_some((trace, arrived.asked.then_some(sampled))),
+    };
+    Served::Forwarded { answered: async move { answer(forwarded, sending.await) } }
+}
 
+/// What a request in flight needs for its answer.
+struct Forwarded {
+    worker: Rc<Worker>,
+    progress: Progress,
+    exchange: Exchange,
+    upgrade: Option<tunnel::Asked>,
+    version: Version,
+    /// For `X-Amzn-Trace-Id` in the response, and the decision if the caller asked for it.
+    response_trace: Option<(TraceId, Option<bool>)>,
+}
+
+/// Makes of the application's answer, or of the lack of one, the client's.
+fn answer(forwarded: Forwarded, sent: Result<(Response<Incoming>, Lease), Failed>) -> Response<Watched> {
     // 4 Answer.
+    let Forwarded { worker, progress, mut exchange, upgrade, version, response_trace } = forwarded;
     let refused_upgrade = upgrade.is_some();
     let mut response = match sent {
         Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -101,13 +133,7 @@ pub(super) async fn serve(
             let came = worker.clock.nanos();
             exchange.answer(response.status().as_u16(), response.headers());
             let (mut parts, body) = response.into_parts();
-            let wanted = parts.headers.get(UPGRADE).cloned();
-            headers::remove_hop_by_hop(&mut parts.headers);
-            if let (StatusCode::UPGRADE_REQUIRED, Some(wanted)) = (parts.status, wanted) {
-                // This answer is about nothing else.
-                parts.headers.insert(UPGRADE, wanted);
-                parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            }
+            headers::pass_back(parts.status, &mut parts.headers);
             parts.version = version;
             let response = Response::from_parts(parts, Watched::application(body, lease, exchange));
             worker.tally.overhead_response.record(worker.clock.nanos().saturating_sub(came));
@@ -115,8 +141,8 @@ pub(super) async fn serve(
         }
         Err(failed) => instead(&worker, exchange, failed),
     };
-    if (arrived.asked || worker.shared.response_header)
-        && let Some(value) = headers::response_value(trace, arrived.asked.then_some(sampled))
+    if let Some((trace, decision)) = response_trace
+        && let Some(value) = headers::response_value(trace, decision)
     {
         response.headers_mut().insert(headers::X_AMZN_TRACE_ID, value);
     }
@@ -125,6 +151,29 @@ pub(super) async fn serve(
         close_after(&progress, version, &mut response);
     }
     response
+}
+
+pin_project! {
+    /// A request that goes to the application, or one that goes no further.
+    #[project = ServedProjected]
+    enum Served<F> {
+        Forwarded { #[pin] answered: F },
+        Refused { response: Option<Box<Response<Watched>>> },
+    }
+}
+
+impl<F: Future<Output = Response<Watched>>> Future for Served<F> {
+    type Output = Response<Watched>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Watched>> {
+        match self.project() {
+            ServedProjected::Forwarded { answered } => answered.poll(cx),
+            ServedProjected::Refused { response } => match response.take() {
+                Some(response) => Poll::Ready(*response),
+                None => Poll::Pending,
+            },
+        }
+    }
 }
 
 /// Announces that the connection ends with this answer.

@@ -24,11 +24,16 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
+use pin_project_lite::pin_project;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
+use std::future::Future;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::sync::Mutex;
 
 pub(super) use dial::Speak;
@@ -57,6 +62,44 @@ pub(super) struct Lease {
 enum Held {
     Http1(http1::SendRequest<Outbound>),
     Http2 { _place: Place },
+}
+
+impl Lease {
+    fn new(response: Response<Incoming>, held: Held, gate: Option<Gate>) -> (Response<Incoming>, Lease) {
+        let gate = gate.map(|gate| {
+            gate.answered();
+            EndOfAnswer(gate)
+        });
+        (response, Lease { held, _gate: gate })
+    }
+}
+
+/// A request on its way.
+enum Attempt<S> {
+    /// On a connection that may have died in the pool, with a copy if it may be repeated.
+    Pooled((S, Held), Option<Request<Outbound>>),
+    /// Not yet: there is no connection.
+    Fresh(Box<Request<Outbound>>),
+}
+
+pin_project! {
+    /// Waits for an answer's head, by either protocol.
+    #[project = SentProjected]
+    enum Sent<A, B> {
+        Http1 { #[pin] sent: A },
+        Http2 { #[pin] sent: B },
+    }
+}
+
+impl<A: Future, B: Future<Output = A::Output>> Future for Sent<A, B> {
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
+        match self.project() {
+            SentProjected::Http1 { sent } => sent.poll(cx),
+            SentProjected::Http2 { sent } => sent.poll(cx),
+        }
+    }
 }
 
 /// Tells a body that nobody asked for that nobody will.
@@ -131,52 +174,78 @@ impl Pool {
         self.dialler.target.scheme != Scheme::H2c
     }
 
-    /// Sends one request and waits for the answer's head.
-    pub(super) async fn send(
-        &self,
-        mut request: Request<Outbound>,
+    /// Sends one request; the future waits for the answer's head.
+    ///
+    /// On a pooled connection the request is gone when this returns, so that the future, which lives as long as the
+    /// application takes, holds no more than it must.
+    pub(super) fn send(
+        self: &Rc<Self>,
+        request: Request<Outbound>,
         gate: Option<Gate>,
         speak: Speak,
         now: Tick,
+        tally: &Arc<WorkerTally>,
+    ) -> impl Future<Output = Result<(Response<Incoming>, Lease), Failed>> + use<> {
+        let attempt = match self.checkout(now, speak) {
+            Some(sender) => {
+                // The copy is made only where a dead connection is to be expected and the request may be repeated.
+                let copy = copy_if_repeatable(&request);
+                Attempt::Pooled(self.hand(sender, request), copy)
+            }
+            None => Attempt::Fresh(Box::new(request)),
+        };
+        let (pool, tally) = (Rc::clone(self), Arc::clone(tally));
+        async move {
+            let again = match attempt {
+                Attempt::Fresh(request) => request,
+                Attempt::Pooled((sent, held), copy) => match sent.await {
+                    Ok(response) => return Ok(Lease::new(response, held, gate)),
+                    // Never written, or written to a connection that was already dead: once more, on a fresh one.
+                    Err(mut failed) => match failed.take_message().or(copy) {
+                        Some(again) => {
+                            tally.retries.add(1);
+                            Box::new(again)
+                        }
+                        None => return Err(classify(&failed.into_error())),
+                    },
+                },
+            };
+            // Boxed: connecting is rare, and every request would have to be as large as it.
+            let (response, held) = Box::pin(pool.send_fresh(*again, speak, now, &tally)).await?;
+            Ok(Lease::new(response, held, gate))
+        }
+    }
+
+    async fn send_fresh(
+        &self,
+        request: Request<Outbound>,
+        speak: Speak,
+        now: Tick,
         tally: &WorkerTally,
-    ) -> Result<(Response<Incoming>, Lease), Failed> {
-        let mut pooled = self.checkout(now, speak);
-        loop {
-            let fresh = pooled.is_none();
-            let sender = match pooled.take() {
-                Some(sender) => sender,
-                // Boxed: connecting is rare, and every request would have to be as large as it.
-                None => Box::pin(self.connect(now, speak, tally)).await?,
-            };
-            // The copy is made only where a dead connection is to be expected and the request may be repeated.
-            let copy = if fresh { None } else { copy_if_repeatable(&request) };
-            let (sent, held) = match sender {
-                Sender::Http1(mut sender) => {
-                    self.fit_http1(&mut request);
-                    (sender.try_send_request(request).await, Held::Http1(sender))
-                }
-                Sender::Http2(mut sender, place) => {
-                    self.fit_http2(&mut request);
-                    (sender.try_send_request(request).await, Held::Http2 { _place: place })
-                }
-            };
-            let mut failed = match sent {
-                Ok(response) => {
-                    let gate = gate.map(|gate| {
-                        gate.answered();
-                        EndOfAnswer(gate)
-                    });
-                    return Ok((response, Lease { held, _gate: gate }));
-                }
-                Err(failed) => failed,
-            };
-            // Never written, or written to a connection that was already dead: once more, on a fresh one.
-            match failed.take_message().or(copy) {
-                Some(again) if !fresh => {
-                    tally.retries.add(1);
-                    request = again;
-                }
-                _ => return Err(classify(&failed.into_error())),
+    ) -> Result<(Response<Incoming>, Held), Failed> {
+        let sender = self.connect(now, speak, tally).await?;
+        let (sent, held) = self.hand(sender, request);
+        match sent.await {
+            Ok(response) => Ok((response, held)),
+            Err(failed) => Err(classify(&failed.into_error())),
+        }
+    }
+
+    /// Gives a request to a connection.
+    fn hand(
+        &self,
+        sender: Sender,
+        mut request: Request<Outbound>,
+    ) -> (impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>> + use<>, Held)
+    {
+        match sender {
+            Sender::Http1(mut sender) => {
+                self.fit_http1(&mut request);
+                (Sent::Http1 { sent: sender.try_send_request(request) }, Held::Http1(sender))
+            }
+            Sender::Http2(mut sender, place) => {
+                self.fit_http2(&mut request);
+                (Sent::Http2 { sent: sender.try_send_request(request) }, Held::Http2 { _place: place })
             }
         }
     }
