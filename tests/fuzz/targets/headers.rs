@@ -1,0 +1,8 @@
+//! Any lines as trace headers.
+#![no_main]
+
+#[allow(dead_code, reason = "each target runs one of them")]
+#[path = "../checks.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::headers(bytes));
