@@ -4,9 +4,12 @@
 
 mod check;
 pub mod demo;
+mod completions;
 mod explain;
 mod healthcheck;
+mod rules;
 mod run;
+mod schema;
 mod test;
 
 use clap::error::ErrorKind;
@@ -59,14 +62,26 @@ enum Command {
     Test(Box<test::TestArgs>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
+    /// Work with sampling rules: export them for X-Ray, its SDKs, CloudFormation or Terraform
+    Rules(rules::RulesArgs),
+    /// Print the JSON Schema of rule files or of the settings file, for editors
+    Schema(schema::SchemaArgs),
+    /// Print a script that completes commands and flags in a shell
+    Completions(completions::CompletionsArgs),
     /// Ask the running sidecar whether it is ready; for images without a shell
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
-/// Prints a result on stdout. Whoever closed the pipe has seen enough.
-fn show(text: &str) {
+/// Prints a result. Whoever closes the pipe early, as `head` does, has read enough.
+fn print_result(text: &str) -> Exit {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write: {error}");
+            Exit::Failure
+        }
+        _ => Exit::Success,
+    }
 }
 
 /// Runs the command that `arguments` name and returns the process's exit code.
@@ -96,6 +111,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Explain(request) => explain::run(&request).await,
             Command::Test(test) => test::run(&test),
             Command::Demo(demo) => demo::run(demo).await,
+            Command::Rules(rules) => rules::run(&rules),
+            Command::Schema(schema) => schema::run(&schema),
+            Command::Completions(completions) => completions::run(&completions),
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,
         }
     });

@@ -22,6 +22,7 @@ pub mod flags;
 pub mod values;
 mod gather;
 pub mod settings;
+pub mod schema;
 
 pub use environment::{Environment, Signs};
 pub use flags::RunFlags;

@@ -8,7 +8,7 @@
 //!
 //! Each sink has a lane of its own, so a slow one cannot hold up another. For every lane, at any moment and after the
 //! stop: offered = emitted + dropped + rejected + queued, where queued includes what the lane has in hand.
-//! A lane takes segments in batches: after each it rests for [`REST`], so that a busy sidecar wakes it
+//! A lane takes segments in batches: after each it rests for `REST`, so that a busy sidecar wakes it
 //! rarely and a quiet one's first segment still goes at once.
 
 pub mod counts;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! May not: read files, clocks or settings; all that is known comes in. On doubt it is silent: R101 and R102 are decided
-//! by automata ([`automaton`]) and never claim what a request could disprove.
+//! by automata (`automaton`) and never claim what a request could disprove.
 
 mod automaton;
 mod fields;

@@ -154,7 +154,7 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
         Format::Sarif => formats::sarif(&outcome.problems),
         Format::Github => formats::github(&outcome.problems),
     };
-    super::show(&report);
+    super::print_result(&report);
     if outcome.problems.has_errors() {
         Exit::Failure
     } else if arguments.strict && outcome.problems.count(Severity::Warning) > 0 {

@@ -89,7 +89,7 @@ pub(super) async fn run(arguments: &ExplainArgs) -> Exit {
     let service = Service { name: name.as_deref(), kind: arguments.service_type.as_deref() };
     let now = Clock::start().now().epoch_seconds().into();
     let explanation = explain(&rules, &places, &request, service, now, None);
-    super::show(&match arguments.format {
+    super::print_result(&match arguments.format {
         Format::Text => explanation.text(),
         Format::Json => format!("{:#}\n", explanation.json()),
     });
@@ -145,7 +145,7 @@ async fn live(arguments: &ExplainArgs, request: &Request, address: &str) -> Exit
     let url = format!("{}/explain", address.trim_end_matches('/'));
     match fetch::post_json(&url, &body, accept, LIMIT).await {
         Ok(answer) => {
-            super::show(&String::from_utf8_lossy(&answer));
+            super::print_result(&String::from_utf8_lossy(&answer));
             Exit::Success
         }
         Err(error) => {

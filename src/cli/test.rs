@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &TestArgs) -> Exit {
     let passed = problems.is_empty()
         && ran.iter().all(|file| file.n_failed() == 0)
         && coverage.iter().all(|coverage| !coverage.is_below);
-    super::show(&match arguments.format {
+    super::print_result(&match arguments.format {
         Format::Text => text(&ran, &coverage, arguments.fail_under),
         Format::Json => format!("{:#}\n", json_of(&ran, &coverage, passed)),
     });
@@ -284,7 +284,7 @@ fn record(arguments: &TestArgs, paths: &[PathBuf], log: &Path, now: u64) -> Exit
         );
         return Exit::Failure;
     }
-    super::show(&recorder.finish(&log.display().to_string()));
+    super::print_result(&recorder.finish(&log.display().to_string()));
     Exit::Success
 }
 

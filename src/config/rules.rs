@@ -12,7 +12,8 @@
 //! one of them may have a `default`. All or nothing: a set with one wrong rule is no set. Strict: a key that is not
 //! known is an error and never ignored, for a rule that silently means something else costs money.
 
-mod keys;
+pub(super) mod keys;
+pub(super) mod limits;
 pub mod places;
 pub mod rate;
 pub mod time;
@@ -26,18 +27,17 @@ mod source;
 mod include;
 mod gathered;
 pub mod inline;
+pub mod export;
 
 use super::problem::Problems;
 use super::yaml::{Codes, Document};
 use crate::sampling::{Place, Rate, ReservoirSize, Rule, RuleSet};
 use gathered::Gathered;
+pub use limits::MAX_RULES;
 use scalars::Lowering;
 pub use source::{Source, read};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-
-/// The most rules in one set, disabled ones counted.
-pub const MAX_RULES: usize = 1_000;
 
 /// The variable that holds rules instead of naming a file, and what problems call them.
 pub const INLINE: &str = "COLLIMATOR_RULES_INLINE";

@@ -9,7 +9,7 @@ use super::flags::RunFlags;
 use super::gather::{Gather, Sourced};
 use super::problem::{Problem, Problems, Severity};
 use super::reload::RulesSource;
-use super::table::{self, CONFIG_FLAG, Setting, variable_of};
+use super::table::{self, CONFIG_FLAG, MOST_CONNECTIONS, MOST_WORKERS, Setting, variable_of};
 use super::values::{self, AccessLevel, Destination, HeaderCase, LogFormat, Target, Wrong, duration_text};
 use super::yaml::{Codes, Document, MAX_BYTES};
 use crate::sampling::trust::TrustPolicy;
@@ -29,8 +29,6 @@ const CONTRADICTION: &str = "S008";
 const OVERRIDDEN: &str = "S102";
 
 const HOUR: Duration = Duration::from_secs(3600);
-const MOST_WORKERS: usize = 256;
-const MOST_CONNECTIONS: usize = 1_000_000;
 
 /// Everything `run` is told. Read once; only rules change later.
 #[derive(Clone, Debug)]

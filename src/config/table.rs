@@ -2,6 +2,8 @@
 //!
 //! Flags, the settings file, the environment and `--help` are all driven by it, so that they cannot drift apart.
 
+use super::values::{AccessLevel, HeaderCase, LEVELS, LogFormat};
+
 /// How many values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -13,6 +15,25 @@ pub enum Form {
     List,
 }
 
+/// What one value of a setting may be, as far as its shape goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Any text.
+    Text,
+    /// An address and a port.
+    Address,
+    /// `http://host:port`.
+    Url,
+    /// `200ms`, `1.5s`, `2m`, `1h`.
+    Duration,
+    /// A whole number from 1 to this.
+    Count(usize),
+    /// Yes or no.
+    Flag,
+    /// One of these.
+    Words(&'static [&'static str]),
+}
+
 /// What there is to know about a setting before it has a value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -22,6 +43,8 @@ pub struct Setting {
     pub flag: &'static str,
     /// How many values it takes.
     pub form: Form,
+    /// What a value may be, for the schema of the settings file.
+    pub takes: Takes,
     /// What the value is, for `--help`.
     pub value_name: &'static str,
     /// A second variable of ours, where the first one reads badly.
@@ -45,6 +68,7 @@ impl Setting {
             key,
             flag,
             form: Form::One,
+            takes: Takes::Text,
             value_name,
             other_variable: None,
             well_known: &[],
@@ -55,6 +79,10 @@ impl Setting {
 
     const fn form(self, form: Form) -> Setting {
         Setting { form, ..self }
+    }
+
+    const fn takes(self, takes: Takes) -> Setting {
+        Setting { takes, ..self }
     }
 
     const fn default(self, default: &'static str) -> Setting {
@@ -78,18 +106,26 @@ pub const CONFIG_FLAG: &str = "config";
 /// Where X-Ray's libraries expect the daemon; also ours, if no sink is named.
 pub const DAEMON_ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
 
+/// The most threads.
+pub(super) const MOST_WORKERS: usize = 256;
+/// The most connections at one time.
+pub(super) const MOST_CONNECTIONS: usize = 1_000_000;
 /// App Mesh's: a file of local rules.
 pub(super) const SAMPLING_MANIFEST: &str = "XRAY_SAMPLING_RULE_MANIFEST";
 pub(super) static LISTEN: Setting = Setting::new("listen", "listen", "ADDRESS:PORT")
+    .takes(Takes::Address)
     .default("0.0.0.0:8000")
     .help("Where requests arrive that are meant for the application");
 pub(super) static UPSTREAM: Setting = Setting::new("upstream", "upstream", "URL")
+    .takes(Takes::Url)
     .default("none: required")
     .help("The application, as http://host or http://host:port; a path, user or query is refused");
 pub(super) static ADMIN: Setting = Setting::new("admin", "admin", "ADDRESS:PORT")
+    .takes(Takes::Address)
     .default("127.0.0.1:9901")
     .help("Where the page, status and reload are served; a loopback address");
 pub(super) static METRICS: Setting = Setting::new("metrics", "metrics", "ADDRESS:PORT")
+    .takes(Takes::Address)
     .default("0.0.0.0:9464")
     .help("Where /metrics, /livez and /readyz are served, and nothing else");
 pub(super) static SERVICE_NAME: Setting = Setting {
@@ -121,38 +157,49 @@ pub(super) static TRUST: Setting = Setting::new("trust", "trust", "WHOM")
     .default("internal, and from others 10 `Sampled=1` a second")
     .help("Whose sampling decision counts: `internal`, `all`, `none`, networks such as 10.0.0.0/8, a cap such as 5/s; separated by commas");
 pub(super) static WORKERS: Setting = Setting::new("workers", "workers", "N")
+    .takes(Takes::Count(MOST_WORKERS))
     .default("the CPUs this container may use")
     .help("Threads that carry requests, 1 to 256");
 pub(super) static SAMPLE_ALL: Setting = Setting::new("sample_all", "sample-all", "")
+    .takes(Takes::Flag)
     .form(Form::Switch)
     .default("false")
     .help("Record every request, whatever the rules say; for development");
 pub(super) static RESPONSE_HEADER: Setting = Setting::new("response_header", "response-header", "")
+    .takes(Takes::Flag)
     .form(Form::Switch)
     .default("false")
     .help("Put `X-Amzn-Trace-Id` on every response");
 pub(super) static CONNECT_TIMEOUT: Setting = Setting::new("connect_timeout", "connect-timeout", "DURATION")
+    .takes(Takes::Duration)
     .default("2s")
     .help("How long a connection to the application may take, 1ms to 5m; also how long a request waits for one that is not up yet");
 pub(super) static DRAIN_DELAY: Setting = Setting::new("drain_delay", "drain-delay", "DURATION")
+    .takes(Takes::Duration)
     .default("5s")
     .help("After SIGTERM, how long new connections are still taken while readiness fails, at most 1h");
 pub(super) static DRAIN_TIMEOUT: Setting = Setting::new("drain_timeout", "drain-timeout", "DURATION")
+    .takes(Takes::Duration)
     .default("25s")
     .help("After that, how long requests may take to finish before they are cut, at most 1h");
 pub(super) static HEADER_CASE: Setting = Setting::new("header_case", "header-case", "CASE")
+    .takes(Takes::Words(HeaderCase::WORDS))
     .default("preserve")
     .help("HTTP/1 header names: `preserve` as they came, or `lower`, which takes some 7 % less CPU");
 pub(super) static MAX_CONNECTIONS: Setting = Setting::new("limits.connections", "max-connections", "N")
+    .takes(Takes::Count(MOST_CONNECTIONS))
     .default("10000")
     .help("Connections at one time, 1 to 1000000; more are answered 503");
 pub(super) static ACCESS_LOG: Setting = Setting::new("log.access", "access-log", "WHICH")
+    .takes(Takes::Words(AccessLevel::WORDS))
     .default("errors")
     .help("Requests that get a log line: `off`, `errors`, `sampled`, `all`");
 pub(super) static LOG_LEVEL: Setting = Setting::new("log.level", "log-level", "LEVEL")
+    .takes(Takes::Words(LEVELS))
     .default("info")
     .help("The least important lines shown: `error`, `warn`, `info`, `debug`, `trace`");
 pub(super) static LOG_FORMAT: Setting = Setting::new("log.format", "log-format", "FORMAT")
+    .takes(Takes::Words(LogFormat::WORDS))
     .default("auto")
     .help("`json`, `text`, or `auto`: text on a terminal, JSON elsewhere");
 pub(super) static PORT_FILE: Setting = Setting::new("port_file", "port-file", "PATH")

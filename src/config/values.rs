@@ -101,6 +101,9 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
         impl $name {
+            /// Every word there is.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
             /// As it is written.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
@@ -109,7 +112,7 @@ macro_rules! words {
             pub(super) fn read(text: &str) -> Result<$name, Wrong> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(one_of(text, &[$($word),+])),
+                    _ => Err(one_of(text, $name::WORDS)),
                 }
             }
         }
@@ -169,6 +172,9 @@ fn one_of(text: &str, words: &[&str]) -> Wrong {
     Wrong::new(format!("`{}` is none of {}", shown(text), words.join(", ")), hint)
 }
 
+/// The levels of the log, the most important first.
+pub(super) const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
 pub(super) fn level(text: &str) -> Result<LevelFilter, Wrong> {
     match text {
         "error" => Ok(LevelFilter::ERROR),
@@ -176,7 +182,7 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, Wrong> {
         "info" => Ok(LevelFilter::INFO),
         "debug" => Ok(LevelFilter::DEBUG),
         "trace" => Ok(LevelFilter::TRACE),
-        _ => Err(one_of(text, &["error", "warn", "info", "debug", "trace"])),
+        _ => Err(one_of(text, LEVELS)),
     }
 }
 

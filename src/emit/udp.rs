@@ -2,7 +2,7 @@
 //!
 //! UDP tells little. What it does tell is counted: nobody listening on this host comes back as "connection refused"
 //! at once, and from another host with a later send. Names are resolved off the request path, again every
-//! [`RESOLVE_AGAIN`] and after an error, because a daemon's task may get another address.
+//! `RESOLVE_AGAIN` and after an error, because a daemon's task may get another address.
 
 use super::counts::Complaints;
 use super::{DropReason, Intake, SinkCounts};

@@ -37,7 +37,7 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// All, in the order of [`UpstreamError::index`].
+    /// All, in the order of `UpstreamError::index`.
     pub const ALL: [UpstreamError; 5] = [
         UpstreamError::Refused,
         UpstreamError::Timeout,

@@ -27,6 +27,7 @@ mod headers;
 mod lifecycle;
 mod metrics;
 mod reload;
+mod rules;
 mod sampling;
 mod segments;
 mod sinks;

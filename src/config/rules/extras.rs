@@ -4,15 +4,12 @@ use super::super::problem::shown;
 use super::super::values;
 use super::super::yaml::{Key, Kind, Node, Scalar, Typed};
 use super::keys::{self, BoostKey, CaptureKey};
+use super::limits::{MAX_ARN_BYTES, MAX_STATUSES};
 use super::scalars::Lowering;
 use super::time;
 use crate::sampling::{Boost, Capture, Mode, ReservoirSize};
 use std::time::Duration;
 
-/// The most entries of `status`.
-pub(super) const MAX_STATUSES: usize = 32;
-/// The longest ARN, in bytes.
-pub(super) const MAX_ARN_BYTES: usize = 2_048;
 /// The range of `slower_than`.
 const SLOWER: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3_600);
 /// What `capture` keeps at most if it does not say: what AWS's own anomaly capture does.

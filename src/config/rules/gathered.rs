@@ -4,17 +4,15 @@ use super::super::problem::{Problem, Problems, counted, shown};
 use super::super::yaml::{Kind, Node, Scalar, Span, Typed};
 use super::dialect::{Dialect, dialect};
 use super::foreign::{FromApi, SDK_DEFAULT_REQUIRED};
-use super::include::{self, Link, MAX_INCLUDES, Wanted};
+use super::include::{self, Link, Wanted};
 use super::keys::{self, ApiTop, SdkTop, Top};
+use super::limits::{MAX_INCLUDES, MAX_REPLICAS, MAX_RULES};
 use super::lower::{DEFAULT_REQUIRED, Lowered};
 use super::scalars::Lowering;
-use super::{INLINE, MAX_RULES, Source};
+use super::{INLINE, Source};
 use crate::sampling::{Kept, Place, Priority, Rate, ReservoirSize, Rule, RuleSet};
 use std::collections::HashMap;
 use std::path::Path;
-
-/// The most instances that may share a reservoir.
-pub(super) const MAX_REPLICAS: u32 = 100_000;
 
 const BEGIN: &str = "begin the file with `rules_version: 1`";
 

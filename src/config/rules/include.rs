@@ -10,13 +10,12 @@
 
 use super::super::problem::{Problem, Problems, shown};
 use super::super::yaml::{Codes, Document, Kind, Node, Scalar, Span, Typed};
+use super::limits::MAX_INCLUDES;
 use super::source::{self, Source};
 use std::path::{Component, Path, PathBuf};
 
 /// The most directory entries looked at for all includes of a set.
 const MAX_ENTRIES: usize = 10_000;
-/// The most entries of one `include`.
-pub(super) const MAX_INCLUDES: usize = 256;
 
 /// One entry of `include`: where the wanted files are, relative to the file that includes them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 /// A field of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub(in crate::config) enum Field {
     Name,
     Priority,
     Reservoir,
@@ -34,7 +34,7 @@ pub(super) enum Field {
 
 impl Field {
     /// Whether it says which requests a rule takes.
-    pub(super) fn is_matcher(self) -> bool {
+    pub(in crate::config) fn is_matcher(self) -> bool {
         matches!(
             self,
             Field::ServiceName
@@ -49,10 +49,10 @@ impl Field {
 }
 
 /// A field and its spellings, the canonical one first. X-Ray's own names are always among them.
-pub(super) type Spellings<F> = (F, &'static [&'static str]);
+pub(in crate::config) type Spellings<F> = (F, &'static [&'static str]);
 
 /// What a rule may hold.
-pub(super) const RULE: &[Spellings<Field>] = &[
+pub(in crate::config) const RULE: &[Spellings<Field>] = &[
     (Field::Name, &["name", "rule_name", "RuleName"]),
     (Field::Priority, &["priority", "Priority"]),
     (Field::Reservoir, &["reservoir", "reservoir_size", "ReservoirSize", "fixed_target"]),
@@ -77,7 +77,7 @@ pub(super) const RULE: &[Spellings<Field>] = &[
 ];
 
 /// What a rule holds as X-Ray's API prints it: one spelling each.
-pub(super) const API_RULE: &[Spellings<Field>] = &[
+pub(in crate::config) const API_RULE: &[Spellings<Field>] = &[
     (Field::Name, &["RuleName"]),
     (Field::Arn, &["RuleARN"]),
     (Field::Priority, &["Priority"]),
@@ -95,7 +95,7 @@ pub(super) const API_RULE: &[Spellings<Field>] = &[
 ];
 
 /// What a local rule of the X-Ray SDKs holds, version 2.
-pub(super) const SDK_RULE: &[Spellings<Field>] = &[
+pub(in crate::config) const SDK_RULE: &[Spellings<Field>] = &[
     (Field::Description, &["description"]),
     (Field::Host, &["host"]),
     (Field::HttpMethod, &["http_method"]),
@@ -105,7 +105,7 @@ pub(super) const SDK_RULE: &[Spellings<Field>] = &[
 ];
 
 /// Version 1: what it calls the service's name was always compared with the host.
-pub(super) const SDK_RULE_V1: &[Spellings<Field>] = &[
+pub(in crate::config) const SDK_RULE_V1: &[Spellings<Field>] = &[
     (Field::Description, &["description"]),
     (Field::Host, &["service_name"]),
     (Field::HttpMethod, &["http_method"]),
@@ -116,7 +116,7 @@ pub(super) const SDK_RULE_V1: &[Spellings<Field>] = &[
 
 /// A key at the top of a file in our notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Top {
+pub(in crate::config) enum Top {
     RulesVersion,
     Include,
     Replicas,
@@ -125,7 +125,7 @@ pub(super) enum Top {
 }
 
 /// What a file in our notation may hold.
-pub(super) const TOP: &[Spellings<Top>] = &[
+pub(in crate::config) const TOP: &[Spellings<Top>] = &[
     (Top::RulesVersion, &["rules_version"]),
     (Top::Include, &["include"]),
     (Top::Replicas, &["replicas"]),
@@ -135,37 +135,37 @@ pub(super) const TOP: &[Spellings<Top>] = &[
 
 /// A key at the top of a file of an X-Ray SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SdkTop {
+pub(in crate::config) enum SdkTop {
     Version,
     Default,
     Rules,
 }
 
 /// What a file of an X-Ray SDK may hold.
-pub(super) const SDK_TOP: &[Spellings<SdkTop>] =
+pub(in crate::config) const SDK_TOP: &[Spellings<SdkTop>] =
     &[(SdkTop::Version, &["version"]), (SdkTop::Default, &["default"]), (SdkTop::Rules, &["rules"])];
 
 /// A key around the rules in an answer of X-Ray's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ApiTop {
+pub(in crate::config) enum ApiTop {
     Records,
     NextToken,
 }
 
 /// The answer of `GetSamplingRules`.
-pub(super) const API_TOP: &[Spellings<ApiTop>] =
+pub(in crate::config) const API_TOP: &[Spellings<ApiTop>] =
     &[(ApiTop::Records, &["SamplingRuleRecords"]), (ApiTop::NextToken, &["NextToken"])];
 
 /// A key of one record of X-Ray's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Record {
+pub(in crate::config) enum Record {
     Rule,
     CreatedAt,
     ModifiedAt,
 }
 
 /// One record: a rule, and when it was made.
-pub(super) const RECORD: &[Spellings<Record>] = &[
+pub(in crate::config) const RECORD: &[Spellings<Record>] = &[
     (Record::Rule, &["SamplingRule"]),
     (Record::CreatedAt, &["CreatedAt"]),
     (Record::ModifiedAt, &["ModifiedAt"]),
@@ -173,7 +173,7 @@ pub(super) const RECORD: &[Spellings<Record>] = &[
 
 /// A key of `capture`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CaptureKey {
+pub(in crate::config) enum CaptureKey {
     Status,
     SlowerThan,
     Limit,
@@ -181,7 +181,7 @@ pub(super) enum CaptureKey {
 }
 
 /// What `capture` may hold.
-pub(super) const CAPTURE: &[Spellings<CaptureKey>] = &[
+pub(in crate::config) const CAPTURE: &[Spellings<CaptureKey>] = &[
     (CaptureKey::Status, &["status"]),
     (CaptureKey::SlowerThan, &["slower_than"]),
     (CaptureKey::Limit, &["limit"]),
@@ -190,23 +190,23 @@ pub(super) const CAPTURE: &[Spellings<CaptureKey>] = &[
 
 /// A key of `sampling_rate_boost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BoostKey {
+pub(in crate::config) enum BoostKey {
     MaxRate,
     Cooldown,
 }
 
 /// What `sampling_rate_boost` holds.
-pub(super) const BOOST: &[Spellings<BoostKey>] = &[
+pub(in crate::config) const BOOST: &[Spellings<BoostKey>] = &[
     (BoostKey::MaxRate, &["max_rate", "MaxRate"]),
     (BoostKey::Cooldown, &["cooldown_window_minutes", "CooldownWindowMinutes"]),
 ];
 
 /// The field that `key` spells.
-pub(super) fn find<F: Copy>(table: &[Spellings<F>], key: &str) -> Option<F> {
+pub(in crate::config) fn find<F: Copy>(table: &[Spellings<F>], key: &str) -> Option<F> {
     table.iter().find(|(_, spellings)| spellings.contains(&key)).map(|(field, _)| *field)
 }
 
 /// Every spelling, for suggestions.
-pub(super) fn all<F>(table: &'static [Spellings<F>]) -> impl Iterator<Item = &'static str> {
+pub(in crate::config) fn all<F>(table: &'static [Spellings<F>]) -> impl Iterator<Item = &'static str> {
     table.iter().flat_map(|(_, spellings)| spellings.iter().copied())
 }

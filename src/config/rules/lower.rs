@@ -4,12 +4,10 @@ use super::super::nearest::nearest;
 use super::super::problem::shown;
 use super::super::yaml::{Key, Kind, Node, Span};
 use super::keys::{self, Field, Spellings};
+use super::limits::MAX_DESCRIPTION_BYTES;
 use super::scalars::Lowering;
 use crate::sampling::{Capture, Kept, Matchers, Mode, Priority, Rate, ReservoirSize, Rule, RuleName};
 use std::sync::Arc;
-
-/// The longest description, in bytes.
-pub(super) const MAX_DESCRIPTION_BYTES: usize = 1024;
 
 /// What came of one entry of `rules`.
 pub(super) struct Lowered {

@@ -2,19 +2,11 @@
 
 use super::super::problem::shown;
 use super::super::yaml::{Key, Kind, Node, Scalar, Span, Typed};
+use super::limits::{MAX_ATTRIBUTES, MAX_NAME_BYTES, MAX_PATTERN_BYTES, MAX_PATTERNS};
 use super::rate;
 use super::scalars::Lowering;
 use crate::sampling::rule::Globs;
 use crate::sampling::{Pattern, Priority, Rate, ReservoirSize, RuleName};
-
-/// The longest name of a rule, in bytes. X-Ray takes 32 characters; `check` warns of that.
-pub(super) const MAX_NAME_BYTES: usize = 128;
-/// The longest pattern, in bytes.
-pub(super) const MAX_PATTERN_BYTES: usize = 512;
-/// The most patterns of one field; every request may be compared with each.
-pub(super) const MAX_PATTERNS: usize = 256;
-/// The most attributes of one rule. X-Ray takes 5.
-pub(super) const MAX_ATTRIBUTES: usize = 32;
 
 impl Lowering<'_> {
     pub(super) fn name<'a>(&mut self, key: &Key, node: &'a Node) -> Option<(&'a str, Span)> {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The cases of a kind, in byte order.
-pub(super) fn cases(kind: &str) -> Vec<PathBuf> {
+fn cases(kind: &str) -> Vec<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rules").join(kind);
     let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let mut cases: Vec<PathBuf> =
@@ -21,7 +21,7 @@ pub(super) fn cases(kind: &str) -> Vec<PathBuf> {
 }
 
 /// What a set says, one line a rule.
-pub(super) fn told(loaded: &Loaded) -> String {
+fn told(loaded: &Loaded) -> String {
     let mut text = String::new();
     for rule in loaded.rules.iter() {
         writeln!(text, "{}", line(rule)).unwrap();
@@ -93,42 +93,35 @@ fn line(rule: &Rule) -> String {
     format!("{line}  ({})", file.rsplit('/').next().unwrap())
 }
 
-fn check(case: &Path, got: &str) -> bool {
+/// What differs from what stands beside a case, if anything does.
+fn difference(case: &Path, got: &str) -> Option<String> {
     let root = format!("{}/", case.parent().unwrap().display());
     let got = got.replace(&root, "");
     let path = PathBuf::from(format!("{}.expected", case.display()));
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         fs::write(path, got).unwrap();
-        return true;
+        return None;
     }
     let expected = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let same = got == expected;
-    if !same {
-        eprintln!("{}\n--- expected\n{expected}--- got\n{got}", case.display());
-    }
-    same
+    (got != expected).then(|| format!("{}\n--- expected\n{expected}--- got\n{got}", case.display()))
 }
 
 #[test]
 fn every_valid_fixture_comes_to_what_stands_beside_it() {
-    let mut wrong = Vec::new();
-    for case in cases("valid") {
+    let come_to = |case: PathBuf| {
         let loaded = load(&case).unwrap_or_else(|problems| panic!("{}\n{problems}", case.display()));
-        if !check(&case, &told(&loaded)) {
-            wrong.push(case);
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:?}");
+        difference(&case, &told(&loaded))
+    };
+    let wrong: Vec<String> = cases("valid").into_iter().filter_map(come_to).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_invalid_fixture_is_told_as_it_stands_beside_it() {
-    let mut wrong = Vec::new();
-    for case in cases("invalid") {
+    let come_to = |case: PathBuf| {
         let problems = load(&case).expect_err(&case.display().to_string());
-        if !check(&case, &format!("{problems}\n")) {
-            wrong.push(case);
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:?}");
+        difference(&case, &format!("{problems}\n"))
+    };
+    let wrong: Vec<String> = cases("invalid").into_iter().filter_map(come_to).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
