@@ -1,10 +1,13 @@
 //! From an access log to tests that say what is so today: one for each rule and route seen.
 //!
-//! Read are nginx's and Apache's combined format and that of AWS's Application Load Balancer. What is an id in a path
-//! is taken for a wildcard, so that `/api/state/42` and `/api/state/43` are one route.
+//! Which formats are read is written in [`line`]. What is an id in a path is taken for a wildcard, so that
+//! `/api/state/42` and `/api/state/43` are one route. Health checks of load balancers and kubelets are read and make no
+//! test: they are not traced, unless a rule names them.
+
+mod line;
 
 use crate::explain::{Request, Service, facts, in_force, inherited};
-use crate::sampling::{RuleName, RuleSet};
+use crate::sampling::{RuleName, RuleSet, is_probe};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -44,7 +47,7 @@ impl<'a> Recorder<'a> {
         if line.trim().is_empty() {
             return;
         }
-        let Some(request) = read_line(line) else {
+        let Some(request) = line::read(line) else {
             self.n_unreadable += 1;
             return;
         };
@@ -52,7 +55,11 @@ impl<'a> Recorder<'a> {
         if inherited(&request).is_some() {
             return;
         }
-        let rule = self.rules.find(&facts(&request, self.service));
+        let facts = facts(&request, self.service);
+        let rule = self.rules.find(&facts);
+        if is_probe(&facts) && !rule.matchers.names_user_agents() {
+            return;
+        }
         let route = format!("{} {}", request.method, route(&request.path));
         let key = (rule.priority.get(), rule.name.clone(), route);
         if let Some(seen) = self.seen.get_mut(&key) {
@@ -120,26 +127,6 @@ fn quoted(text: &str) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
-}
-
-/// The request that a line tells of, in whichever of the formats it is.
-fn read_line(line: &str) -> Option<Request> {
-    // The first field in quotes that begins with a method: `"GET /cart HTTP/1.1"`, or with the whole address at ALB.
-    line.split('"').skip(1).step_by(2).find_map(|field| {
-        let mut words = field.split(' ');
-        let (method, url) = (words.next()?, words.next()?);
-        words.next().filter(|version| version.starts_with("HTTP/"))?;
-        if words.next().is_some() || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
-            return None;
-        }
-        // ALB writes the port even where it is the usual one.
-        let url = match url.split_once("://") {
-            Some(("https", _)) => url.replacen(":443/", "/", 1),
-            Some(("http", _)) => url.replacen(":80/", "/", 1),
-            _ => url.to_owned(),
-        };
-        Request::new(method, &url, []).ok()
-    })
 }
 
 /// `/api/state/*` for `/api/state/42`.
