@@ -74,12 +74,12 @@ impl<'a> Recorder<'a> {
     /// A test file. `log` is what the log is called in its first line.
     pub fn finish(&self, log: &str) -> String {
         let mut text = format!(
-            "# Proposed by `collimator test --record {}` from {} requests ({} lines not understood, {} requests left out).\n\
+            "# Proposed by `collimator test --record {}` from {} ({} not understood, {} left out).\n\
              # It says what is so today: keep what ought to stay so.\n",
             one_line(log),
-            self.n_requests,
-            self.n_unreadable,
-            self.n_left_out
+            counted(self.n_requests, "request"),
+            counted(self.n_unreadable, "line"),
+            counted(self.n_left_out, "request")
         );
         let service = [("name", self.service.name), ("type", self.service.kind)];
         let service: Vec<String> = service
@@ -107,6 +107,11 @@ impl<'a> Recorder<'a> {
         }
         text
     }
+}
+
+/// `1 line`, `2 lines`.
+fn counted(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A YAML text in double quotes; whatever comes from a log may hold anything.

@@ -56,7 +56,9 @@ fn what_holds_passes() {
         "request: POST /api/checkout/pay, response: { status: 503, duration: 80ms }, expect: { captured: status }",
         "request: POST /api/checkout/pay, response: { duration: 0.8s }, expect: { captured: slow }",
         "request: POST /api/checkout/pay, response: { status: 404 }, expect: { captured: no }",
-        "request: /cart/1, expect: { sampled: always }",
+        "request: /cart/1, expect: { sampled: always, decision: always }",
+        "request: GET /api/state/42, expect: { decision: rate }",
+        "request: { method: POST, path: /api/checkout/pay, headers: { x-empty: '' } }, expect: { decision: reservoir_then_rate }",
         "request: { path: /api/checkout/1, headers: { x-amzn-trace-id: \"Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0\" } }, expect: { decision: inherited, sampled: never }",
         "request: { path: /cart/1, headers: { user-agent: kube-probe/1.3 } }, expect: { decision: ignored }",
         "request: POST /api/checkout/pay, traffic: { per_second: 25 }, trials: 20000, seed: 7, expect: { rule: checkout-writes }",
@@ -122,7 +124,7 @@ fn wrong_test_files_are_told_with_their_places() {
         "tests:\n  - name: a\n    request: cart\n    expect: { rule: a, sampled: often, rate: 5 }\n",
         &[
             "T003 s.test.yaml:3:14: `cart` is not an address; write https://shop.example.com/cart, or /cart if the host does not matter",
-            "T003 s.test.yaml:4:33: `sampled` is not `often`; write one of never, always",
+            "T003 s.test.yaml:4:33: `sampled` is not `often`; write one of never, always, false, true",
             "T003 s.test.yaml:4:46: rate 5 is above 1; X-Ray's API takes 0–1, its console takes percent; did you mean 5% (0.05)?",
         ],
     );
@@ -198,7 +200,7 @@ fn a_log_becomes_tests_that_pass() {
     assert_eq!(
         text.lines().collect::<Vec<_>>(),
         [
-            "# Proposed by `collimator test --record access.log` from 4 requests (1 lines not understood, 0 requests left out).",
+            "# Proposed by `collimator test --record access.log` from 4 requests (1 line not understood, 0 requests left out).",
             "# It says what is so today: keep what ought to stay so.",
             "service: { name: \"shop\" }",
             "tests:",

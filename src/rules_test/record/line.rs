@@ -100,8 +100,7 @@ fn without_usual_port(url: &str) -> String {
 
 fn build(method: &str, url: &str, host: Option<&str>, agent: Option<&str>) -> Option<Request> {
     let headers = [("host", host), ("user-agent", agent)];
-    let headers =
-        headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+    let headers = headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
     Request::new(method, url, headers).ok()
 }
 
@@ -129,7 +128,9 @@ mod tests {
             Some(("GET", "", "/cart", curl)),
         );
         check(
-            &format!("10.0.0.1 - bob {time} \"GET /a HTTP/1.1\" 200 1 \"-\" \"curl/8\" \"shop.example.com\" 0.012"),
+            &format!(
+                "10.0.0.1 - bob {time} \"GET /a HTTP/1.1\" 200 1 \"-\" \"curl/8\" \"shop.example.com\" 0.012"
+            ),
             Some(("GET", "shop.example.com", "/a", curl)),
         );
         // What nginx's own example appends is where the request comes from.
