@@ -30,4 +30,4 @@ pub use gather::{Source, Sourced};
 pub use problem::{Problem, Problems, Severity};
 pub use reload::{Change, LiveRules, Reloaded, Reloads, RulesSource};
 pub use settings::{Entry, Settings};
-pub use values::{AccessLevel, Destination, HeaderCase, LogFormat, Target, UdpAddress};
+pub use values::{AccessLevel, Destination, HeaderCase, LogFormat, RulesFallback, Target, UdpAddress};
