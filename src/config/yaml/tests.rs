@@ -441,10 +441,7 @@ fn a_json_file_is_json_and_not_only_yaml() {
         "f.json:1:4: this is not JSON: trailing characters; remove what follows the end, or name the file .yaml",
     );
     let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
-    check(
-        &deep,
-        "f.json:1:33: lists and mappings are nested more than 32 deep; a rule file needs no more than five",
-    );
+    check(&deep, "f.json:1:33: nested deeper than 32 levels; no rule or setting needs that many");
 }
 
 proptest! {
