@@ -11,7 +11,7 @@
 
 use crate::admin::{self, Port};
 use crate::clock::{Clock, Dice};
-use crate::config::{LiveRules, Problems, RulesSource, Settings, Signs, Source};
+use crate::config::{LiveRules, Problems, RulesFallback, RulesSource, Settings, Signs, Source};
 use crate::control::{Control, WhichRules, log_reload, log_tls_reload};
 use crate::descriptors;
 use crate::emit::{Emitter, Lanes};
@@ -79,7 +79,21 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let clock = Clock::start();
     let system = |what| move |error| StartError::System { what, error };
     let mut signals = Signals::new().map_err(system("wait for signals"))?;
-    let rules = LiveRules::start(settings.rules_source(), clock.now()).map_err(StartError::Rules)?;
+    let rules = match settings.rules_fallback.value {
+        RulesFallback::Off => {
+            LiveRules::start(settings.rules_source(), clock.now()).map_err(StartError::Rules)?
+        }
+        RulesFallback::Default => {
+            let (rules, problems) = LiveRules::start_anyway(settings.rules_source(), clock.now());
+            if let Some(problems) = problems {
+                tracing::error!(
+                    problem = problems.first_line(),
+                    "the rules are wrong; the built-in ones are in force and traffic is not affected (setting `rules_fallback`): mend the file, it is read again by itself"
+                );
+            }
+            rules
+        }
+    };
     let candidate = settings.candidate.value.clone().map(RulesSource::Path);
     let candidate = candidate.map(|source| LiveRules::start(source, clock.now())).transpose();
     let candidate = candidate.map_err(StartError::Rules)?;

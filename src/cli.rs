@@ -62,7 +62,7 @@ enum Command {
     Test(Box<test::TestArgs>),
     /// Show it on a small world of three services, with traffic and a page
     Demo(demo::DemoArgs),
-    /// Work with sampling rules: export them for X-Ray, its SDKs, CloudFormation or Terraform
+    /// Export rules for X-Ray, its SDKs, CloudFormation or Terraform; look at those of a running sidecar
     Rules(rules::RulesArgs),
     /// Print the JSON Schema of rule files or of the settings file, for editors
     Schema(schema::SchemaArgs),
@@ -111,7 +111,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Explain(request) => explain::run(&request).await,
             Command::Test(test) => test::run(&test),
             Command::Demo(demo) => demo::run(demo).await,
-            Command::Rules(rules) => rules::run(&rules),
+            Command::Rules(rules) => rules::run(&rules).await,
             Command::Schema(schema) => schema::run(&schema),
             Command::Completions(completions) => completions::run(&completions),
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck).await,

@@ -30,4 +30,6 @@ pub use gather::{Source, Sourced};
 pub use problem::{Problem, Problems, Severity};
 pub use reload::{Change, LiveRules, Reloaded, Reloads, RulesSource};
 pub use settings::{Entry, Settings, TlsSettings, UpstreamTlsSettings};
-pub use values::{AccessLevel, Destination, HeaderCase, LogFormat, Scheme, Target, UdpAddress};
+pub use values::{
+    AccessLevel, Destination, HeaderCase, LogFormat, RulesFallback, Scheme, Target, UdpAddress,
+};

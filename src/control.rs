@@ -129,7 +129,7 @@ impl Control {
             Ok(outcome) => {
                 log_reload(which, &outcome);
                 match outcome {
-                    Reloaded::Kept(problems) => (false, problems.to_string()),
+                    Reloaded::Kept(problems) => (false, format!("{problems}\n")),
                     Reloaded::Unchanged => (true, format!("rules {} unchanged\n", rules.hash())),
                     Reloaded::Swapped(change) => (true, format!("{change}\n")),
                 }

@@ -158,8 +158,17 @@ pub fn explain(
         return explanation(Outcome::Inherited { sampled }, Vec::new(), hash);
     }
     let facts = facts(request, service);
-    let set = in_force(rules, service, now);
-    let chosen = set.find(&facts);
+    // The set itself, wherever it can answer: another one takes a while to make, and tests ask a thousand times.
+    let relaxed;
+    let knows_enough =
+        service.name.is_some() || rules.iter().all(|rule| rule.matchers.service_name.is_anything());
+    let chosen = match knows_enough {
+        true => rules.deciding(&facts, Moment::new(now.saturating_mul(1_000_000), 0)),
+        false => {
+            relaxed = in_force(rules, service, now);
+            relaxed.find(&facts)
+        }
+    };
     let outcome = if is_probe(&facts) && !chosen.matchers.names_user_agents() {
         Outcome::Ignored { user_agent: request.attribute("user-agent").unwrap_or_default().to_owned() }
     } else {

@@ -1,5 +1,7 @@
 //! `collimator rules`: what is done with rule files beside checking and running them.
 
+mod status;
+
 use super::{Exit, print_result};
 use crate::config::rules::{self, export::Format};
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,6 +18,8 @@ pub(super) struct RulesArgs {
 enum RulesCommand {
     /// Write rules for X-Ray's API, its SDKs, CloudFormation or Terraform; refused if they cannot say the same
     Export(ExportArgs),
+    /// Say what each rule of a running sidecar has decided, and which have matched nothing since they were loaded
+    Status(status::StatusArgs),
 }
 
 /// Which rules, and for whom.
@@ -59,8 +63,14 @@ impl From<FormatArg> for Format {
     }
 }
 
-pub(super) fn run(arguments: &RulesArgs) -> Exit {
-    let RulesCommand::Export(export) = &arguments.command;
+pub(super) async fn run(arguments: &RulesArgs) -> Exit {
+    match &arguments.command {
+        RulesCommand::Export(arguments) => export(arguments),
+        RulesCommand::Status(arguments) => status::run(arguments).await,
+    }
+}
+
+fn export(export: &ExportArgs) -> Exit {
     let exported = rules::read(&export.path)
         .and_then(|sources| rules::export::export(&sources, export.format.into(), export.expand));
     match exported {

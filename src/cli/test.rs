@@ -10,6 +10,7 @@ use crate::rules_test::record::Recorder;
 use crate::rules_test::{self, TestFile};
 use crate::sampling::{RuleName, RuleSet};
 use clap::{Args, ValueEnum};
+use flate2::bufread::MultiGzDecoder;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -47,7 +48,7 @@ pub(super) struct TestArgs {
     /// The share of rules, in percent, that the tests of each set must reach
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     fail_under: Option<u8>,
-    /// Propose a test for each rule and route of an access log: nginx's and Apache's combined format, or ALB's; `-` is stdin
+    /// Propose a test for each rule and route of an access log of nginx, Apache, ALB or Envoy, as text or JSON, also packed with gzip; `-` is stdin
     #[arg(long, value_name = "LOG", conflicts_with = "fail_under")]
     record: Option<PathBuf>,
     /// With --record: the service's name
@@ -277,15 +278,21 @@ fn record(arguments: &TestArgs, paths: &[PathBuf], log: &Path, now: u64) -> Exit
     let environment = Environment::capture();
     let name = arguments.service_name.as_deref().or_else(|| environment.get("COLLIMATOR_SERVICE_NAME"));
     let mut recorder = Recorder::new(&rules, Service { name, kind: None }, now);
-    if let Err(error) = opened.and_then(|log| read_log(log, &mut recorder)) {
+    if let Err(error) = opened.and_then(unpacked).and_then(|log| read_log(log, &mut recorder)) {
         eprintln!(
-            "error: the log `{}` cannot be read: {error}\n\nhint: unpack it first, if it is packed",
+            "error: the log `{}` cannot be read: {error}\n\nhint: give a text file, or one packed with gzip",
             log.display()
         );
         return Exit::Failure;
     }
     super::print_result(&recorder.finish(&log.display().to_string()));
     Exit::Success
+}
+
+/// Unpacks what begins as gzip does; load balancers write their logs so.
+fn unpacked(mut log: Box<dyn BufRead>) -> std::io::Result<Box<dyn BufRead>> {
+    let is_packed = log.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    Ok(if is_packed { Box::new(BufReader::new(MultiGzDecoder::new(log))) } else { log })
 }
 
 /// Line by line, with a word of progress now and then on a terminal. A line beyond the limit is cut, and its rest

@@ -143,6 +143,34 @@ impl LiveRules {
         }))
     }
 
+    /// As [`LiveRules::start`], but wrong rules do not stop it: the built-in ones are in force until they are mended, and
+    /// what is wrong is the second value.
+    pub fn start_anyway(source: RulesSource, now: Moment) -> (Arc<LiveRules>, Option<Problems>) {
+        let problems = match LiveRules::start(source.clone(), now) {
+            Ok(rules) => return (rules, None),
+            Err(problems) => problems,
+        };
+        // What was read counts as told, so that the first poll does not tell it again.
+        let fingerprint = match &source {
+            RulesSource::Path(path) => read_settled(|| rules::read(path), Fingerprint::of(&())).1,
+            _ => Fingerprint::of(&()),
+        };
+        let error = Some(problems.first_line());
+        let rules = RuleSet::built_in();
+        let mut states = States::default();
+        states.remember(&rules);
+        let live = LiveRules {
+            source,
+            rules: Arc::new(ArcSwap::from_pointee(rules)),
+            successes: AtomicU64::new(0),
+            failures: AtomicU64::new(1),
+            last_success_epoch: AtomicU64::new(0),
+            files: Mutex::new(Files { fingerprint, n_files: 0, error, change: None }),
+            states: Mutex::new(states),
+        };
+        (Arc::new(live), Some(problems))
+    }
+
     /// The set in force now. One request uses one set from beginning to end.
     pub fn current(&self) -> Arc<RuleSet> {
         self.rules.load_full()

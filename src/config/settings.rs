@@ -10,7 +10,9 @@ use super::gather::{Gather, Sourced};
 use super::problem::{Problem, Problems, Severity};
 use super::reload::RulesSource;
 use super::table::{self, CONFIG_FLAG, MOST_CONNECTIONS, MOST_WORKERS, Setting, variable_of};
-use super::values::{self, AccessLevel, Destination, HeaderCase, LogFormat, Target, Wrong, duration_text};
+use super::values::{
+    self, AccessLevel, Destination, HeaderCase, LogFormat, RulesFallback, Target, Wrong, duration_text,
+};
 use super::yaml::{Codes, Document, MAX_BYTES};
 use crate::sampling::trust::TrustPolicy;
 use std::fs::File;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub service_name: Sourced<String>,
     /// Where the rules come from; what [`Settings::sample_all`] makes of them is [`Settings::rules_source`]'s business.
     pub rules: Sourced<RulesSource>,
+    /// What to do when they are wrong at the start.
+    pub rules_fallback: Sourced<RulesFallback>,
     /// Rules that only count what they would have decided: file or directory.
     pub candidate: Sourced<Option<PathBuf>>,
     /// Where segments go; never empty, each once.
@@ -154,6 +158,7 @@ impl Settings {
                 .one(&table::METRICS, values::address, || SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9464))),
             service_name: gather.service_name(),
             rules: gather.rules(),
+            rules_fallback: gather.one(&table::RULES_FALLBACK, RulesFallback::read, RulesFallback::default),
             candidate: gather.one(&table::CANDIDATE, |text| values::path(text).map(Some), || None),
             sinks: gather.sinks(),
             trust: gather.trust(),
@@ -259,6 +264,7 @@ impl Settings {
             entry(&table::METRICS, &self.metrics, plain),
             entry(&table::SERVICE_NAME, &self.service_name, plain),
             entry(&table::RULES, &self.rules, plain),
+            entry(&table::RULES_FALLBACK, &self.rules_fallback, plain),
             entry(&table::CANDIDATE, &self.candidate, path_text),
             entry(&table::SINKS, &self.sinks, sinks),
             entry(&table::TRUST, &self.trust, plain),

@@ -2,7 +2,7 @@
 //!
 //! Flags, the settings file, the environment and `--help` are all driven by it, so that they cannot drift apart.
 
-use super::values::{AccessLevel, HeaderCase, LEVELS, LogFormat};
+use super::values::{AccessLevel, HeaderCase, LEVELS, LogFormat, RulesFallback};
 
 /// How many values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,11 @@ pub(super) static RULES: Setting = Setting {
         "The sampling rules: a file, or a directory of *.yaml, *.yml and *.json; a change is live within 2 s. COLLIMATOR_RULES_INLINE holds the rules themselves, perhaps packed by gzip and base64",
     )
 };
+pub(super) static RULES_FALLBACK: Setting =
+    Setting::new("rules_fallback", "rules-fallback", "WHAT")
+        .takes(Takes::Words(RulesFallback::WORDS))
+        .default("off")
+        .help("If the rules are wrong at the start: `off` does not start, `default` starts with the built-in rules and takes over the given ones once they are right");
 pub(super) static CANDIDATE: Setting = Setting::new("candidate", "candidate", "PATH").default("none").help(
     "A second set of rules that decides nothing and counts what it would have decided, beside the ones in force; read like `rules`",
 );
@@ -232,13 +237,14 @@ pub(super) static PORT_FILE: Setting = Setting::new("port_file", "port-file", "P
     .help("Written once listening, with the addresses bound, as JSON; for whoever asks for port 0");
 
 /// All of them, in the order of `--help`.
-pub static SETTINGS: [&Setting; 28] = [
+pub static SETTINGS: [&Setting; 29] = [
     &UPSTREAM,
     &LISTEN,
     &ADMIN,
     &METRICS,
     &SERVICE_NAME,
     &RULES,
+    &RULES_FALLBACK,
     &CANDIDATE,
     &SINKS,
     &TRUST,

@@ -193,6 +193,17 @@ words! {
 }
 
 words! {
+    /// What to do when the rules are wrong at the start.
+    RulesFallback {
+        /// Do not start.
+        #[default]
+        Off = "off",
+        /// Start with the built-in rules, and take over the given ones once they are right.
+        Default = "default",
+    }
+}
+
+words! {
     /// How HTTP/1 header names leave.
     HeaderCase {
         /// As they came.

@@ -36,6 +36,7 @@ impl Document {
         let text = decode(&file, bytes, codes)?;
         let mut reader = Reader { lines: Lines::new(text), file, codes, repeated: Problems::new() };
         reader.refuse_control_characters(text)?;
+        reader.be_strict_with_json(text)?;
         let mut root = reader.read(text)?;
         match serde_yaml::from_str::<Raw>(text) {
             Ok(raw) => reader.agree(&mut root, &raw)?,
@@ -95,6 +96,37 @@ struct Reader {
 }
 
 impl Reader {
+    /// A `.json` file is JSON, and not only YAML: whoever else reads it would refuse a comma too many.
+    fn be_strict_with_json(&self, text: &str) -> Result<(), Problems> {
+        if !self.file.ends_with(".json") || text.trim().is_empty() {
+            return Ok(());
+        }
+        let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) else { return Ok(()) };
+        let told = error.to_string();
+        // A column counts bytes there, and characters here.
+        let line = self.lines.get(error.line());
+        let column = line.char_indices().take_while(|(at, _)| at + 1 < error.column()).count() + 1;
+        let ends = matches!(line.chars().nth(column - 1), Some(']' | '}'));
+        let earlier: usize =
+            text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        let before = text.get(..earlier + error.column().saturating_sub(1)).unwrap_or_default();
+        let message = match ends && before.trim_end().ends_with(',') {
+            true => "trailing comma",
+            false => told.split(" at line ").next().unwrap_or(&told),
+        };
+        let hint = match message {
+            // Deep nesting has its own message.
+            _ if message.contains("recursion") => return Ok(()),
+            "trailing comma" => "remove the comma before it",
+            "trailing characters" => "remove what follows the end, or name the file .yaml",
+            _ if message.starts_with("EOF") => "close every brace, bracket and quote",
+            _ => "write JSON, or name the file .yaml",
+        };
+        let span = Span { line: error.line(), column, width: 1 };
+        let message = format!("this is not JSON: {}", message.replacen("EOF", "the file ends", 1));
+        self.refuse(span, message, hint)
+    }
+
     fn problem(&self, span: Span, message: impl Into<String>) -> Problem {
         self.lines.problem(&self.file, self.codes.syntax, span, message)
     }

@@ -8,6 +8,9 @@ use crate::sampling::{Place, Rate};
 use std::time::Duration;
 
 const CODES: Codes = Codes { syntax: "T001", repeated: "T005" };
+/// What `decision` may be.
+const DECISIONS: [&str; 8] =
+    ["rule", "inherited", "ignored", "reservoir_then_rate", "reservoir", "rate", "always", "never"];
 const UNKNOWN: &str = "T002";
 const WRONG: &str = "T003";
 
@@ -65,7 +68,7 @@ pub struct Expectation {
     pub sampled_per_second: Option<f64>,
     /// Whether it is recorded after the fact.
     pub captured: Option<Captured>,
-    /// `rule`, `inherited` or `ignored`.
+    /// `rule`, `inherited` or `ignored`; or how a rule decides, in the words of `explain --format json`.
     pub decision: Option<String>,
 }
 
@@ -302,7 +305,12 @@ impl<'a> Reader<'a> {
                                 return None;
                             };
                             for (name, node) in entries {
-                                headers.push((name.text.clone(), self.text(name, node)?.to_owned()));
+                                // A header may be there and say nothing.
+                                let value = match &node.kind {
+                                    Kind::Scalar(scalar) if scalar.quoted => &scalar.text,
+                                    _ => self.text(name, node)?,
+                                };
+                                headers.push((name.text.clone(), value.to_owned()));
                             }
                         }
                     }
@@ -359,8 +367,13 @@ impl<'a> Reader<'a> {
             match field {
                 "rule" => expect.rule = self.text(key, node).map(str::to_owned),
                 "sampled" => {
-                    expect.sampled =
-                        self.word(key, node, &[("never", Sampled::Never), ("always", Sampled::Always)]);
+                    let words = [
+                        ("never", Sampled::Never),
+                        ("always", Sampled::Always),
+                        ("false", Sampled::Never),
+                        ("true", Sampled::Always),
+                    ];
+                    expect.sampled = self.word(key, node, &words);
                 }
                 "rate" => {
                     let text = self.text(key, node).unwrap_or("0");
@@ -380,8 +393,8 @@ impl<'a> Reader<'a> {
                     expect.captured = self.word(key, node, &words);
                 }
                 _ => {
-                    let words = [("rule", "rule"), ("inherited", "inherited"), ("ignored", "ignored")];
-                    expect.decision = self.word(key, node, &words).map(str::to_owned);
+                    expect.decision =
+                        self.word(key, node, &DECISIONS.map(|word| (word, word))).map(str::to_owned);
                 }
             }
         }

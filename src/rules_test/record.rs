@@ -1,10 +1,13 @@
 //! From an access log to tests that say what is so today: one for each rule and route seen.
 //!
-//! Read are nginx's and Apache's combined format and that of AWS's Application Load Balancer. What is an id in a path
-//! is taken for a wildcard, so that `/api/state/42` and `/api/state/43` are one route.
+//! Which formats are read is written in [`line`]. What is an id in a path is taken for a wildcard, so that
+//! `/api/state/42` and `/api/state/43` are one route. Health checks of load balancers and kubelets are read and make no
+//! test: they are not traced, unless a rule names them.
+
+mod line;
 
 use crate::explain::{Request, Service, facts, in_force, inherited};
-use crate::sampling::{RuleName, RuleSet};
+use crate::sampling::{RuleName, RuleSet, is_probe};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -44,7 +47,7 @@ impl<'a> Recorder<'a> {
         if line.trim().is_empty() {
             return;
         }
-        let Some(request) = read_line(line) else {
+        let Some(request) = line::read(line) else {
             self.n_unreadable += 1;
             return;
         };
@@ -52,7 +55,11 @@ impl<'a> Recorder<'a> {
         if inherited(&request).is_some() {
             return;
         }
-        let rule = self.rules.find(&facts(&request, self.service));
+        let facts = facts(&request, self.service);
+        let rule = self.rules.find(&facts);
+        if is_probe(&facts) && !rule.matchers.names_user_agents() {
+            return;
+        }
         let route = format!("{} {}", request.method, route(&request.path));
         let key = (rule.priority.get(), rule.name.clone(), route);
         if let Some(seen) = self.seen.get_mut(&key) {
@@ -67,12 +74,12 @@ impl<'a> Recorder<'a> {
     /// A test file. `log` is what the log is called in its first line.
     pub fn finish(&self, log: &str) -> String {
         let mut text = format!(
-            "# Proposed by `collimator test --record {}` from {} requests ({} lines not understood, {} requests left out).\n\
+            "# Proposed by `collimator test --record {}` from {} ({} not understood, {} left out).\n\
              # It says what is so today: keep what ought to stay so.\n",
             one_line(log),
-            self.n_requests,
-            self.n_unreadable,
-            self.n_left_out
+            counted(self.n_requests, "request"),
+            counted(self.n_unreadable, "line"),
+            counted(self.n_left_out, "request")
         );
         let service = [("name", self.service.name), ("type", self.service.kind)];
         let service: Vec<String> = service
@@ -102,6 +109,11 @@ impl<'a> Recorder<'a> {
     }
 }
 
+/// `1 line`, `2 lines`.
+fn counted(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A YAML text in double quotes; whatever comes from a log may hold anything.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
@@ -120,26 +132,6 @@ fn quoted(text: &str) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
-}
-
-/// The request that a line tells of, in whichever of the formats it is.
-fn read_line(line: &str) -> Option<Request> {
-    // The first field in quotes that begins with a method: `"GET /cart HTTP/1.1"`, or with the whole address at ALB.
-    line.split('"').skip(1).step_by(2).find_map(|field| {
-        let mut words = field.split(' ');
-        let (method, url) = (words.next()?, words.next()?);
-        words.next().filter(|version| version.starts_with("HTTP/"))?;
-        if words.next().is_some() || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
-            return None;
-        }
-        // ALB writes the port even where it is the usual one.
-        let url = match url.split_once("://") {
-            Some(("https", _)) => url.replacen(":443/", "/", 1),
-            Some(("http", _)) => url.replacen(":80/", "/", 1),
-            _ => url.to_owned(),
-        };
-        Request::new(method, &url, []).ok()
-    })
 }
 
 /// `/api/state/*` for `/api/state/42`.

@@ -56,7 +56,9 @@ fn what_holds_passes() {
         "request: POST /api/checkout/pay, response: { status: 503, duration: 80ms }, expect: { captured: status }",
         "request: POST /api/checkout/pay, response: { duration: 0.8s }, expect: { captured: slow }",
         "request: POST /api/checkout/pay, response: { status: 404 }, expect: { captured: no }",
-        "request: /cart/1, expect: { sampled: always }",
+        "request: /cart/1, expect: { sampled: always, decision: always }",
+        "request: GET /api/state/42, expect: { decision: rate }",
+        "request: { method: POST, path: /api/checkout/pay, headers: { x-empty: '' } }, expect: { decision: reservoir_then_rate }",
         "request: { path: /api/checkout/1, headers: { x-amzn-trace-id: \"Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0\" } }, expect: { decision: inherited, sampled: never }",
         "request: { path: /cart/1, headers: { user-agent: kube-probe/1.3 } }, expect: { decision: ignored }",
         "request: POST /api/checkout/pay, traffic: { per_second: 25 }, trials: 20000, seed: 7, expect: { rule: checkout-writes }",
@@ -122,7 +124,7 @@ fn wrong_test_files_are_told_with_their_places() {
         "tests:\n  - name: a\n    request: cart\n    expect: { rule: a, sampled: often, rate: 5 }\n",
         &[
             "T003 s.test.yaml:3:14: `cart` is not an address; write https://shop.example.com/cart, or /cart if the host does not matter",
-            "T003 s.test.yaml:4:33: `sampled` is not `often`; write one of never, always",
+            "T003 s.test.yaml:4:33: `sampled` is not `often`; write one of never, always, false, true",
             "T003 s.test.yaml:4:46: rate 5 is above 1; X-Ray's API takes 0–1, its console takes percent; did you mean 5% (0.05)?",
         ],
     );
@@ -141,6 +143,33 @@ fn wrong_test_files_are_told_with_their_places() {
         "tests:\n  - { name: a, request: /, expect: { sampled_per_second: 5 } }\n",
         &["T003 s.test.yaml:2:5: `sampled_per_second` needs traffic; write traffic: { per_second: 25 }"],
     );
+}
+
+/// As the engine does: the rule that would have decided is asked, and it alone.
+#[test]
+fn what_a_caller_dropped_is_captured_only_where_a_rule_says_so() {
+    const RULES: &str = r#"rules_version: 1
+default: { rate: 5%, capture: { status: 5xx, limit: 1/s, inherited: true } }
+rules:
+  - { name: late, priority: 1, rate: 5%, expires: 2020-01-01T00:00:00Z, capture: { status: 5xx, limit: 1/s, inherited: true } }
+  - { name: watched, priority: 2, rate: 5%, mode: observe, capture: { status: 5xx, limit: 1/s, inherited: true } }
+  - { name: own-only, priority: 3, rate: 5%, service_name: shop, url_path: /own/*, capture: { status: 5xx, limit: 1/s } }
+  - { name: elsewhere, priority: 4, rate: 5%, service_name: till }
+"#;
+    let sources = [Source { path: "r.yaml".into(), bytes: RULES.into() }];
+    let rules = rules::from_files(&sources).unwrap().rules;
+    let check = |path: &str, more_headers: &str, captured: &str| {
+        let text = format!(
+            "tests:\n  - {{ name: a, request: {{ path: {path}, headers: {{ x-amzn-trace-id: \"Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0\"{more_headers} }} }}, response: {{ status: 500 }}, expect: {{ captured: {captured} }} }}\n"
+        );
+        let file = parse("s.test.yaml", text.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
+        let service = Service { name: Some("shop"), kind: None };
+        let verdict = judge(&rules, &Places::read(&sources), service, 1_600_000_000, &file.tests[0]);
+        assert_eq!(verdict.failures, [""; 0], "{path}");
+    };
+    check("/own/1", "", "no");
+    check("/other", "", "status");
+    check("/other", ", user-agent: kube-probe/1.30", "no");
 }
 
 #[test]
@@ -162,6 +191,7 @@ fn a_log_becomes_tests_that_pass() {
         "10.0.0.1 - - [20/Nov/2026:14:00:01 +0000] \"GET /api/state/43 HTTP/1.1\" 200 12 \"-\" \"GET a b\"\n",
         "https 2026-11-20T14:00:00.1Z app/lb/50dc 10.0.0.1:2817 10.0.0.7:80 0.0 0.048 0.0 200 200 0 57 \"POST https://shop.example.com:443/api/checkout/pay HTTP/2.0\" \"curl/7.46.0\" ECDHE TLSv1.2\n",
         "nonsense\n",
+        "10.0.0.1 - - [20/Nov/2026:14:00:01 +0000] \"GET /healthz HTTP/1.1\" 200 12 \"-\" \"kube-probe/1.30\"\n",
     );
     let (rules, places) = load();
     let mut recorder = Recorder::new(&rules, Service { name: Some("shop"), kind: None }, 0);
@@ -170,7 +200,7 @@ fn a_log_becomes_tests_that_pass() {
     assert_eq!(
         text.lines().collect::<Vec<_>>(),
         [
-            "# Proposed by `collimator test --record access.log` from 3 requests (1 lines not understood, 0 requests left out).",
+            "# Proposed by `collimator test --record access.log` from 4 requests (1 line not understood, 0 requests left out).",
             "# It says what is so today: keep what ought to stay so.",
             "service: { name: \"shop\" }",
             "tests:",

@@ -10,8 +10,8 @@
 //!
 //! A rule is filed under the part of it that tells it best from the others: its path in most sets, its host or a header
 //! in sets of one rule for each tenant. What has no such text (`*`, `?*`) is asked every time. Marks are a hint and never a
-//! verdict: `Matchers::matches` has the last word, so a wrong file can cost time but not change a decision as long as
-//! no rule is left unmarked that matches; a property test holds both ways against each other.
+//! verdict: a rule marked in vain is asked and says no. None that matches may be left unmarked, which a property test holds
+//! against asking every rule.
 //!
 //! Filing happens when a set is made, off the workers. Looking up takes no lock and allocates nothing.
 

@@ -142,6 +142,27 @@ mod tests {
         assert_eq!(got, expected);
     }
 
+    /// Random arrivals, and what the local reservoir of Python's X-Ray SDK made of them; `tests/interop` makes the file.
+    #[test]
+    fn places_are_given_as_the_sdk_gives_them() {
+        let mut n_arrivals = 0;
+        for line in include_str!("../../tests/interop/reservoir.txt").lines() {
+            let mut words = line.split(' ');
+            let size = ReservoirSize::per_second(words.next().unwrap().parse().unwrap());
+            let reservoir = Reservoir::default();
+            for word in words {
+                let (millis, given) = match word.strip_suffix('+') {
+                    Some(millis) => (millis, true),
+                    None => (word, false),
+                };
+                let now = Moment::new(0, millis.parse::<u64>().unwrap() * 1_000_000);
+                assert_eq!(reservoir.take(size, now), given, "{word} of {line}");
+                n_arrivals += 1;
+            }
+        }
+        assert!(n_arrivals > 5_000, "{n_arrivals}");
+    }
+
     #[test]
     fn a_window_gives_its_places_and_no_more() {
         check(1.0, &[0.0, 0.4, 0.999, 1.0, 1.1, 2.0], "k--k-k");

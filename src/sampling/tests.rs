@@ -1,5 +1,7 @@
 //! The engine, driven with time and chance in hand.
 
+mod arrivals;
+
 use super::rule::Globs;
 use super::*;
 use rand::rngs::SmallRng;

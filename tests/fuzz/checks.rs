@@ -6,7 +6,7 @@ use collimator::sampling::{Attributes, Facts, Pattern, RuleSet};
 use collimator::trace::{Arrived, Leaving, Said, SegmentId};
 
 /// Any bytes as a rule file: refused with problems that can be told, or a set whose index agrees with asking each rule.
-pub fn rules(bytes: &[u8]) {
+pub(crate) fn rules(bytes: &[u8]) {
     match from_sources(vec![("fuzz.yaml".to_owned(), bytes.to_vec())]) {
         Err(problems) => assert!(problems.has_errors() && !problems.to_string().is_empty()),
         Ok(loaded) => decide(&loaded.rules),
@@ -44,7 +44,7 @@ fn decide(rules: &RuleSet) {
 
 /// Lines as fields of the two trace headers, `traceparent` if they begin with `t`: what is written from what was read is
 /// read again as the same.
-pub fn headers(bytes: &[u8]) {
+pub(crate) fn headers(bytes: &[u8]) {
     let lines = || bytes.split(|&byte| byte == b'\n');
     let xray = lines().filter(|line| line.first() != Some(&b't'));
     let w3c = lines().filter_map(|line| line.strip_prefix(b"t"));
@@ -53,7 +53,14 @@ pub fn headers(bytes: &[u8]) {
     let Some(trace) = arrived.trace else { return };
     let sampled = arrived.said == Said::Keep;
     let parent = SegmentId::new(0x53995c3f42cd8ad8);
-    let leaving = Leaving { trace, parent, sampled, extras: &arrived.extras, random: arrived.random, state: arrived.state };
+    let leaving = Leaving {
+        trace,
+        parent,
+        sampled,
+        extras: &arrived.extras,
+        random: arrived.random,
+        state: arrived.state,
+    };
     let mut value = Vec::new();
     leaving.write_xray(&mut value);
     assert!(value.iter().all(|byte| (0x20..0x7f).contains(byte)), "{}", String::from_utf8_lossy(&value));
@@ -66,7 +73,7 @@ pub fn headers(bytes: &[u8]) {
 }
 
 /// A pattern, a line break, and a text: agrees with trying every way, a place of the pattern at a time.
-pub fn pattern(bytes: &[u8]) {
+pub(crate) fn pattern(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (pattern, text) = text.split_once('\n').unwrap_or((&text, ""));
     let matches = Pattern::new(pattern).matches(text);

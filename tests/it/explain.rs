@@ -66,3 +66,22 @@ fn what_is_no_request_is_refused() {
         .header("Origin", "http://elsewhere.example");
     assert_eq!(Client::once(world.sidecar.admin, &foreign).status, 403);
 }
+
+#[test]
+fn the_status_of_rules_tells_counts_and_what_never_matched() {
+    let world = world();
+    world.burst(3, &Request::get("/cart/1"));
+    let address = format!("http://{}", world.sidecar.admin);
+    let exit = Options::bare(&["rules", "status", "--live", &address]).output();
+    exit.check(0);
+    let carts = exit.stdout.lines().find(|line| line.contains("carts")).unwrap_or_default();
+    assert_eq!(carts.split_whitespace().nth(4), Some("3"), "{}", exit.stdout);
+    assert!(exit.stdout.contains("\nnever matched: Default\n"), "{}", exit.stdout);
+    let exit = Options::bare(&["rules", "status", "--live", &address, "--format", "json"]).output();
+    exit.check(0);
+    let told: serde_json::Value = serde_json::from_str(&exit.stdout).unwrap();
+    assert_eq!(told["never_matched"], serde_json::json!(["Default"]));
+    let exit = Options::bare(&["rules", "status", "--live", "http://127.0.0.1:9"]).output();
+    exit.check(1);
+    assert!(exit.stderr.contains("hint: give its admin port"), "{}", exit.stderr);
+}

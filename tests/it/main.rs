@@ -1,7 +1,8 @@
 //! The one integration test binary: the real `collimator` between real sockets.
 //!
 //! Every test starts its own sidecar on ephemeral ports, puts a recording application behind it and a UDP sink
-//! beside it, and asserts on bytes, documents, metrics and exit codes. Nothing here knows the product's code.
+//! beside it, and asserts on bytes, documents, metrics and exit codes. Nothing here knows the product's code, but for
+//! `fuzz`, whose inputs are for its parts.
 //! `COLLIMATOR_BIN` names another binary to test (a release build, for instance).
 
 #![allow(
@@ -15,11 +16,14 @@
 )]
 
 mod commands;
+mod corpus;
 mod engine;
 mod explain;
 mod failures;
 mod faults;
 mod forwarding;
+#[path = "../fuzz/checks.rs"]
+mod fuzz;
 mod headers;
 mod http2;
 mod lifecycle;

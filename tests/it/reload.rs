@@ -291,3 +291,28 @@ fn reloads_under_load_fail_no_request() {
     let scrape = world.scrape();
     assert!(reloads(&scrape, "success") >= 20.0 && reloads(&scrape, "failure") >= 20.0, "{}", scrape.text);
 }
+
+#[test]
+fn with_a_fallback_broken_rules_start_built_in_and_heal() {
+    let mut world =
+        World::start(|options| options.rules("rules_version: 7\n").args(&["--rules-fallback", "default"]));
+    let scrape = world.scrape();
+    assert_eq!(scrape.value("collimator_rules_last_reload_success", &[]), Some(0.0));
+    assert_eq!((reloads(&scrape, "success"), reloads(&scrape, "failure")), (0.0, 1.0));
+    assert_eq!(world.sidecar.side("GET", "/readyz").status, 200);
+    let told = world.sidecar.admin("GET", "/rules").json();
+    assert_eq!((&told["count"], &told["list"][0]["rate"]), (&0.into(), &0.05.into()));
+    assert!(told["last_error"].as_str().unwrap().contains("rules.yaml:1:16"), "{told}");
+    assert_eq!(rule_in_force(&world), "Default");
+
+    replace(&world.sidecar.path("rules.yaml"), &named("good"));
+    eventually("the mended rules are in force", || {
+        world.sidecar.admin("GET", "/rules").json()["list"][0]["name"] == "good"
+    });
+    assert_eq!(rule_in_force(&world), "good");
+    let scrape = world.scrape();
+    assert_eq!(scrape.value("collimator_rules_last_reload_success", &[]), Some(1.0));
+    assert_eq!((reloads(&scrape, "success"), reloads(&scrape, "failure")), (1.0, 1.0));
+    let exit = world.sidecar.stop();
+    assert!(exit.stderr.contains("the built-in ones are in force"), "{}", exit.stderr);
+}

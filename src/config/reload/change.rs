@@ -1,6 +1,7 @@
 //! What a reload changed, told by what the rules say and not by how they are written.
 
 use super::super::rules::rate::percent;
+use super::super::rules::time;
 use crate::sampling::rule::Globs;
 use crate::sampling::{Mode, Pattern, Rule, RuleSet};
 use std::collections::HashMap;
@@ -97,17 +98,7 @@ fn mode(rule: &Rule) -> &'static str {
 
 /// `2026-12-01T00:00:00Z`, or `never`.
 fn expiry(expires: Option<u64>) -> String {
-    let Some(seconds) = expires else { return "never".to_owned() };
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Years of the calendar begin with March here, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * from_march + 2) / 5 + 1, (from_march + 2) % 12 + 1);
-    let year = year + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
+    expires.map_or("never".to_owned(), time::text)
 }
 
 fn globs(globs: &Globs) -> String {

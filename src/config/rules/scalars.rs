@@ -31,17 +31,18 @@ impl<'d> Lowering<'d> {
     }
 
     pub(super) fn flag(&mut self, key: &Key, node: &Node) -> Option<bool> {
-        let hint = match &node.kind {
+        // What another YAML reader would take for a truth value is ambiguous, anything else is of the wrong type.
+        let (code, hint) = match &node.kind {
             Kind::Scalar(Scalar { typed: Typed::Bool(flag), .. }) => return Some(*flag),
             Kind::Scalar(scalar) => match scalar.text.to_ascii_lowercase().as_str() {
-                "yes" | "on" | "true" | "y" => "write `true`",
-                "no" | "off" | "false" | "n" => "write `false`",
-                _ => "write `true` or `false`",
+                "yes" | "on" | "true" | "y" => ("R112", "write `true`"),
+                "no" | "off" | "false" | "n" => ("R112", "write `false`"),
+                _ => ("R003", "write `true` or `false`"),
             },
-            _ => "write `true` or `false`",
+            _ => ("R003", "write `true` or `false`"),
         };
         let message = self.not_a(key, node, "true or false");
-        self.error("R003", node.span, message, hint);
+        self.error(code, node.span, message, hint);
         None
     }
 
@@ -76,11 +77,12 @@ impl<'d> Lowering<'d> {
 
     /// A number that was not put into quotes.
     pub(super) fn number<'a>(&mut self, key: &Key, node: &'a Node) -> Option<&'a Scalar> {
-        let (message, hint) = match &node.kind {
+        let (code, message, hint) = match &node.kind {
             Kind::Scalar(scalar) if matches!(scalar.typed, Typed::Integer(_) | Typed::Float(_)) => {
                 return Some(scalar);
             }
             Kind::Scalar(scalar) if !scalar.quoted && is_octal_to_some(&scalar.text) => (
+                "R112",
                 format!("`{}` is octal to some YAML readers and decimal to others", shown(&scalar.text)),
                 format!("write {}: {}", key.text, shown(scalar.text.trim_start_matches('0'))),
             ),
@@ -90,11 +92,12 @@ impl<'d> Lowering<'d> {
                     true => format!("write {}: {}", key.text, shown(bare)),
                     false => "write a number".to_owned(),
                 };
-                (self.not_a(key, node, "a number"), hint)
+                let is_number = scalar.quoted && scalar.text.trim().parse::<f64>().is_ok_and(f64::is_finite);
+                (if is_number { "R112" } else { "R003" }, self.not_a(key, node, "a number"), hint)
             }
-            _ => (self.not_a(key, node, "a number"), "write a number".to_owned()),
+            _ => ("R003", self.not_a(key, node, "a number"), "write a number".to_owned()),
         };
-        self.error("R003", node.span, message, hint);
+        self.error(code, node.span, message, hint);
         None
     }
 

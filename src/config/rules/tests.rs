@@ -135,7 +135,7 @@ fn a_disabled_rule_is_checked_and_not_used() {
     let loaded = from(&[("r.yaml", &one_rule("    rate: 0\n    enabled: false\n"))]).unwrap();
     assert!(loaded.rules.is_empty());
     assert_eq!(loaded.disabled[0].name.as_str(), "a");
-    check_line("enabled: yes", "R003 5:14: `enabled` must be true or false, not text | write `true`");
+    check_line("enabled: yes", "R112 5:14: `enabled` must be true or false, not text | write `true`");
     check_line(
         "enabled: 0",
         "R003 5:14: `enabled` must be true or false, not a number | write `true` or `false`",
@@ -200,6 +200,16 @@ fn r002_unknown_keys_are_told_with_the_nearest() {
 }
 
 #[test]
+fn r112_what_yaml_readers_take_for_different_things() {
+    check_line("reservoir: '5'", "R112 5:16: `reservoir` must be a number, not text | write reservoir: 5");
+    check_line(
+        "reservoir: 010",
+        "R112 5:16: `010` is octal to some YAML readers and decimal to others | write reservoir: 10",
+    );
+    check_line("enabled: Off", "R112 5:14: `enabled` must be true or false, not text | write `false`");
+}
+
+#[test]
 fn r003_types_and_ranges() {
     for (line, expected) in [
         ("host: 10", "5:11: `host` must be text, not a number | write host: \"10\""),
@@ -224,12 +234,7 @@ fn r003_types_and_ranges() {
             "reservoir: 1e-9",
             "5:16: reservoir 1e-9 is smaller than a millionth | 0.000001 is one trace in 12 days",
         ),
-        ("reservoir: '5'", "5:16: `reservoir` must be a number, not text | write reservoir: 5"),
         ("reservoir: 5/s", "5:16: `reservoir` must be a number, not text | write reservoir: 5"),
-        (
-            "reservoir: 010",
-            "5:16: `010` is octal to some YAML readers and decimal to others | write reservoir: 10",
-        ),
         ("reservoir: many", "5:16: `reservoir` must be a number, not text | write a number"),
         (
             "attributes: [a]",

@@ -76,6 +76,20 @@ pub fn parse(text: &str) -> Result<Timestamp, BadTime> {
     Ok(Timestamp { seconds, nanos })
 }
 
+/// `2026-12-01T00:00:00Z` for seconds since 1970.
+pub fn text(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years of the calendar begin with March here, so that the leap day is the last of its year.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let (day, month) = (day_of_year - (153 * from_march + 2) / 5 + 1, (from_march + 2) % 12 + 1);
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
+}
+
 /// Three numbers of exactly so many digits.
 fn numbers(text: &str, separator: &str, digits: [usize; 3]) -> Option<[i64; 3]> {
     let mut parts = text.split(separator);

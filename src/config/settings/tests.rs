@@ -82,6 +82,7 @@ fn an_upstream_is_enough() {
             "metrics = 0.0.0.0:9464 (default)",
             "service.name = web-1 (host name)",
             "rules = built-in (default)",
+            "rules_fallback = off (default)",
             "candidate = none (default)",
             "sinks = store (default)",
             "trust = internal (default)",
@@ -123,13 +124,14 @@ fn without_an_upstream_nothing_starts() {
 }
 
 /// A value for each setting, and how it is shown.
-const SAMPLES: [(&str, &str, &str); 28] = [
+const SAMPLES: [(&str, &str, &str); 29] = [
     ("upstream", "http://app:3000", "http://app:3000"),
     ("listen", "127.0.0.1:80", "127.0.0.1:80"),
     ("admin", "[::1]:9902", "[::1]:9902"),
     ("metrics", "127.0.0.1:9465", "127.0.0.1:9465"),
     ("service.name", "shop", "shop"),
     ("rules", "rules/", "rules/"),
+    ("rules_fallback", "default", "default"),
     ("candidate", "rules-next/", "rules-next/"),
     ("sinks", "stdout", "stdout"),
     ("trust", "all", "all"),

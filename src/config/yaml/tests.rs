@@ -414,6 +414,36 @@ proptest! {
     }
 }
 
+#[test]
+fn a_json_file_is_json_and_not_only_yaml() {
+    let check = |text: &str, expected: &str| {
+        let got = match Document::parse("f.json", text.as_bytes(), Codes::RULES) {
+            Ok(_) => "read".to_owned(),
+            Err(problems) => problems.first_line(),
+        };
+        assert_eq!(got, expected, "{text}");
+        assert!(expected == "read" || !got.contains("f.yaml"));
+    };
+    check("{\"a\": [1, 2]}\n", "read");
+    check("\u{feff}{\"a\": 1}", "read");
+    check("", "read");
+    check(
+        "{\n  \"é\": [1, 2,],\n}",
+        "f.json:2:14: this is not JSON: trailing comma; remove the comma before it",
+    );
+    check(
+        "{\n  \"a\": 1",
+        "f.json:2:8: this is not JSON: the file ends while parsing an object; close every brace, bracket and quote",
+    );
+    check("{a: 1}", "f.json:1:2: this is not JSON: key must be a string; write JSON, or name the file .yaml");
+    check(
+        "{} {}",
+        "f.json:1:4: this is not JSON: trailing characters; remove what follows the end, or name the file .yaml",
+    );
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    check(&deep, "f.json:1:33: nested deeper than 32 levels; no rule or setting needs that many");
+}
+
 proptest! {
     /// What is written as JSON is read back, keys and values, whatever they hold.
     #[test]

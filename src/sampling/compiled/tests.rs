@@ -88,21 +88,31 @@ fn rule(random: &mut SmallRng, number: usize) -> Rule {
     rule
 }
 
-/// Every rule that matches is found, in order, and nothing else: a million pairs of a random set and a random request.
-/// Most sets are small, which costs the reference least and the files nothing; one in 32 spans several words of marks.
+/// Every rule that matches is found, in order, and nothing else. Most sets are small, which costs the reference least and
+/// the files nothing; one in 32 spans several words of marks.
 #[test]
 fn agrees_with_asking_every_rule() {
-    const N_SETS: u64 = 4_000;
+    compare_all(400);
+}
+
+/// A million pairs of a random set and a random request.
+#[test]
+#[ignore = "takes half a minute without optimization; `.ci/run` asks for it"]
+fn agrees_with_asking_every_rule_a_million_times() {
+    compare_all(4_000);
+}
+
+fn compare_all(n_sets: u64) {
     const N_THREADS: u64 = 4;
     let found = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..N_THREADS)
             .map(|thread| {
-                scope.spawn(move || (thread..N_SETS).step_by(N_THREADS as usize).map(compare).sum::<usize>())
+                scope.spawn(move || (thread..n_sets).step_by(N_THREADS as usize).map(compare).sum::<usize>())
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
     });
-    assert!(found > 500_000, "{found} matches prove little");
+    assert!(found > 100 * n_sets as usize, "{found} matches prove little");
 }
 
 /// 250 requests against one set; returns how many rules matched.
