@@ -10,7 +10,7 @@ use crate::moment::Moment;
 use crate::proxy::Shared;
 use crate::sampling::RuleName;
 use crate::sampling::rule::RuleState;
-use crate::telemetry::{Histogram, Merged, UpstreamError, WorkerTally};
+use crate::telemetry::{Histogram, Merged, Refusal, UpstreamError, WorkerTally};
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::fmt::Write;
@@ -113,8 +113,15 @@ impl Exposition {
         }
         counter!("collimator_upstream_retries_total", "direction" => "inbound", "reason" => "dead_connection")
             .absolute(counted.sum(|worker| worker.retries.get()));
-        counter!("collimator_connections_refused_total", "reason" => "overloaded")
-            .absolute(counted.sum(|worker| worker.overloaded.get()));
+        for refusal in Refusal::ALL {
+            counter!("collimator_connections_refused_total", "reason" => refusal.reason())
+                .absolute(counted.sum(|worker| worker.refusals(refusal)));
+        }
+        gauge!("collimator_tunnels").set(counted.sum(|worker| worker.tunnels.get()) as f64);
+        counter!("collimator_tunnel_bytes_total", "direction" => "to_application")
+            .absolute(counted.sum(|worker| worker.tunnel_bytes_in.get()));
+        counter!("collimator_tunnel_bytes_total", "direction" => "to_client")
+            .absolute(counted.sum(|worker| worker.tunnel_bytes_out.get()));
         let mut headers = std::collections::BTreeMap::new();
         for (format, outcome, n) in counted.workers.iter().flat_map(|worker| worker.headers_read()) {
             *headers.entry((format, outcome)).or_insert(0) += n;
@@ -355,7 +362,11 @@ fn describe() {
         ("collimator_requests_total", "Requests answered; 499 are clients that left before the answer."),
         ("collimator_upstream_errors_total", "Requests the application did not answer, or not to the end."),
         ("collimator_upstream_retries_total", "Requests sent again because a pooled connection was dead."),
-        ("collimator_connections_refused_total", "Connections turned away."),
+        (
+            "collimator_connections_refused_total",
+            "Connections and requests ended by one of the sidecar's limits, or because they were not one unambiguous request.",
+        ),
+        ("collimator_tunnel_bytes_total", "Bytes carried by upgraded connections, such as WebSockets."),
         (
             "collimator_trace_headers_total",
             "Requests by the trace header they brought and what was made of it.",
@@ -393,6 +404,7 @@ fn describe() {
         describe_counter!(name, help);
     }
     for (name, help) in [
+        ("collimator_tunnels", "Upgraded connections that are open."),
         ("collimator_requests_in_flight", "Requests not yet answered to the last byte."),
         ("collimator_connections", "Open client connections."),
         (

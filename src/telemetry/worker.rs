@@ -34,16 +34,19 @@ pub enum UpstreamError {
     Protocol,
     /// The address cannot be reached or resolved.
     Unreachable,
+    /// No TLS could be agreed on, or the certificate is not the application's.
+    Tls,
 }
 
 impl UpstreamError {
     /// All, in the order of `UpstreamError::index`.
-    pub const ALL: [UpstreamError; 5] = [
+    pub const ALL: [UpstreamError; 6] = [
         UpstreamError::Refused,
         UpstreamError::Timeout,
         UpstreamError::Reset,
         UpstreamError::Protocol,
         UpstreamError::Unreachable,
+        UpstreamError::Tls,
     ];
 
     /// The value of `collimator-error`, which is also the type of the exception in the segment.
@@ -54,6 +57,7 @@ impl UpstreamError {
             UpstreamError::Reset => "upstream-reset",
             UpstreamError::Protocol => "upstream-protocol",
             UpstreamError::Unreachable => "upstream-unreachable",
+            UpstreamError::Tls => "upstream-tls",
         }
     }
 
@@ -87,6 +91,51 @@ pub enum Handshake {
     TimedOut,
 }
 
+/// Which limit turned a client away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too many connections.
+    Connections,
+    /// Too many requests at one time.
+    Requests,
+    /// Something that is not one unambiguous request.
+    Malformed,
+    /// A head of too many bytes or headers.
+    HeadSize,
+    /// A head, or a TLS handshake, that took too long.
+    SlowHead,
+    /// A body that stood still because of the client.
+    Stalled,
+    /// Frames of HTTP/2 that carry nothing, in great number.
+    Flood,
+}
+
+impl Refusal {
+    /// All, in the order of the discriminants.
+    pub const ALL: [Refusal; 7] = [
+        Refusal::Connections,
+        Refusal::Requests,
+        Refusal::Malformed,
+        Refusal::HeadSize,
+        Refusal::SlowHead,
+        Refusal::Stalled,
+        Refusal::Flood,
+    ];
+
+    /// The label in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::Connections => "overloaded",
+            Refusal::Requests => "too_many_requests",
+            Refusal::Malformed => "malformed",
+            Refusal::HeadSize => "head_too_large",
+            Refusal::SlowHead => "slow_head",
+            Refusal::Stalled => "stalled",
+            Refusal::Flood => "flood",
+        }
+    }
+}
+
 /// Counts and times of one worker, inbound.
 #[derive(Debug)]
 pub struct WorkerTally {
@@ -103,8 +152,12 @@ pub struct WorkerTally {
     pub in_flight: Tally,
     /// Open client connections.
     pub connections: Tally,
-    /// Connections refused because there were too many.
-    pub overloaded: Tally,
+    /// Upgraded connections that are open.
+    pub tunnels: Tally,
+    /// Bytes that tunnels carried from clients to the application.
+    pub tunnel_bytes_in: Tally,
+    /// Bytes that tunnels carried from the application to clients.
+    pub tunnel_bytes_out: Tally,
     /// Requests sent again on a fresh connection.
     pub retries: Tally,
     /// Caller's decisions that did not count.
@@ -119,6 +172,7 @@ pub struct WorkerTally {
     pub candidate_ignored: Tally,
     /// Requests during which our own code panicked.
     pub panics: Tally,
+    refusals: [Tally; Refusal::ALL.len()],
     upstream_errors: [Tally; UpstreamError::ALL.len()],
     handshakes: [[Tally; 3]; 2],
     trace_headers: [[Tally; 4]; 3],
@@ -134,7 +188,9 @@ impl Default for WorkerTally {
             decision: Histogram::new(&DECISION_BOUNDS),
             in_flight: Tally::default(),
             connections: Tally::default(),
-            overloaded: Tally::default(),
+            tunnels: Tally::default(),
+            tunnel_bytes_in: Tally::default(),
+            tunnel_bytes_out: Tally::default(),
             retries: Tally::default(),
             trust_refused: Tally::default(),
             inherited_sampled: Tally::default(),
@@ -142,6 +198,7 @@ impl Default for WorkerTally {
             ignored: Tally::default(),
             candidate_ignored: Tally::default(),
             panics: Tally::default(),
+            refusals: Default::default(),
             upstream_errors: Default::default(),
             handshakes: Default::default(),
             trace_headers: Default::default(),
@@ -153,6 +210,16 @@ impl WorkerTally {
     /// A request was answered with `status`; 499 stands for a client that left before there was one.
     pub fn answered(&self, method: &Method, status: u16) {
         self.requests[method_index(method)][status_index(status)].add(1);
+    }
+
+    /// A limit turned a client away.
+    pub fn refused(&self, refusal: Refusal) {
+        self.refusals[refusal as usize].add(1);
+    }
+
+    /// How often.
+    pub fn refusals(&self, refusal: Refusal) -> u64 {
+        self.refusals[refusal as usize].get()
     }
 
     /// Something failed upstream.

@@ -27,6 +27,8 @@ mod rules;
 mod sampling;
 mod segments;
 mod sinks;
+mod protocols;
+mod strictness;
 mod support;
 mod traps;
 mod whereabouts;
