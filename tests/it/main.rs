@@ -20,6 +20,7 @@ mod explain;
 mod failures;
 mod forwarding;
 mod headers;
+mod http2;
 mod lifecycle;
 mod metrics;
 mod reload;

@@ -374,22 +374,32 @@ fn answers_are_those_of_the_application_byte_for_byte() {
                     assert_eq!(line(&proxied), line(&direct), "{what}");
                     assert!(proxied.body == direct.body, "{what}");
                     // Without a length, the end of the connection becomes the end of the last chunk.
-                    let added = (framing == "close" && proxied.framing != direct.framing)
-                        .then(|| ("transfer-encoding".to_owned(), b"chunked".to_vec()));
-                    let left: Vec<_> = proxied_fields
-                        .iter()
-                        .filter(|(name, value)| {
-                            !added.as_ref().is_some_and(|(n, v)| name.eq_ignore_ascii_case(n) && v == value)
-                        })
-                        .cloned()
-                        .collect();
-                    assert_eq!(sorted_by_first(left), sorted_by_first(direct_fields), "{what}");
+                    let added = framing == "close" && proxied.framing != direct.framing;
+                    let proxied_fields = without(proxied_fields, added, "transfer-encoding", "chunked");
+                    // hyper leaves out how long a body would be that is not there: RFC 9110 8.6 and RFC 9112 6.1
+                    // allow to.
+                    let absent = status == 304 && method != "HEAD";
+                    let direct_fields = without(direct_fields, absent, "content-length", &size.to_string());
+                    let absent = status == 304 || method == "HEAD";
+                    let direct_fields = without(direct_fields, absent, "transfer-encoding", "chunked");
+                    assert_eq!(sorted_by_first(proxied_fields), sorted_by_first(direct_fields), "{what}");
                     n += 1;
                 }
             }
         }
     }
     assert_eq!(n, 8 * 15 * 3 * 3);
+}
+
+/// Fields without one of them, if the difference is a documented one.
+fn without(
+    mut fields: Vec<(String, Vec<u8>)>,
+    is_documented: bool,
+    name: &str,
+    value: &str,
+) -> Vec<(String, Vec<u8>)> {
+    fields.retain(|(n, v)| !(is_documented && n.eq_ignore_ascii_case(name) && v == value.as_bytes()));
+    fields
 }
 
 /// Fields in the order of each name's first appearance: fields of one name may be sent together.
