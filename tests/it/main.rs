@@ -31,6 +31,7 @@ mod sinks;
 mod protocols;
 mod strictness;
 mod support;
+mod tls;
 mod traps;
 mod whereabouts;
 mod tidy;

@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod scrape;
+pub(crate) mod secure;
 pub(crate) mod sidecar;
 pub(crate) mod sink;
 pub(crate) mod trace;
