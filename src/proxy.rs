@@ -148,12 +148,7 @@ pub async fn run(
     listener: TcpListener,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let pool = Pool::new(
-        shared.upstream.clone(),
-        shared.upstream_authority.clone(),
-        shared.connect_timeout,
-        shared.preserve_header_case,
-    );
+    let pool = Pool::new(&shared);
     let worker = Rc::new(Worker {
         tally,
         clock,

@@ -11,7 +11,7 @@ use super::headers::Peer;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::{LocalExecutor, MAX_HEAD, MAX_HEADERS, Shared, TICK, Worker, request};
-use crate::telemetry::Refusal;
+use crate::telemetry::{Handshake, Refusal, TlsSide};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 /// Before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -124,9 +125,20 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
 /// Agrees on a protocol and carries the connection to its end.
 async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpStream, address: SocketAddr) {
     let worker = Rc::clone(&registered.worker);
-    let opening = ToItsEnd(Box::pin(open(stream)));
-    let Some(Ok((stream, protocol))) = Carried::new(opening, Arc::clone(&state)).await else { return };
-    let peer = Rc::new(Peer::new(address.ip(), "http"));
+    let opening = ToItsEnd(Box::pin(open(Rc::clone(&worker), stream)));
+    let (stream, protocol) = match Carried::new(opening, Arc::clone(&state)).await {
+        Some(Ok(opened)) => opened,
+        Some(Err(_)) => return,
+        None => {
+            if worker.shared.tls.is_some() {
+                worker.tally.handshake(TlsSide::Inbound, Handshake::TimedOut);
+            }
+            return;
+        }
+    };
+    // The handshake had its time; the head has its own.
+    state.enter(Phase::ReadingHead, worker.tick());
+    let peer = Rc::new(Peer::new(address.ip(), stream.scheme()));
     let progress = Progress::new(Arc::clone(&state), Arc::clone(&worker.tick));
     let ended = match protocol {
         Protocol::Http1 => {
@@ -181,9 +193,20 @@ enum Protocol {
     Http2,
 }
 
-async fn open(stream: TcpStream) -> io::Result<(Stream, Protocol)> {
-    let protocol = sniff(&stream).await?;
-    Ok((Stream::plain(stream), protocol))
+async fn open(worker: Rc<Worker>, stream: TcpStream) -> io::Result<(Stream, Protocol)> {
+    let Some(tls) = &worker.shared.tls else {
+        let protocol = sniff(&stream).await?;
+        return Ok((Stream::plain(stream), protocol));
+    };
+    let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
+    let result = if accepted.is_ok() { Handshake::Done } else { Handshake::Failed };
+    worker.tally.handshake(TlsSide::Inbound, result);
+    let stream = accepted?;
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    Ok((Stream::tls(stream), protocol))
 }
 
 /// Tells the protocol by the first bytes, and leaves them where they are.

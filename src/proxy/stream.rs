@@ -26,6 +26,14 @@ impl Stream {
     pub(super) fn tls(stream: impl Into<tokio_rustls::TlsStream<TcpStream>>) -> Stream {
         Stream::Tls { stream: Box::pin(stream.into()) }
     }
+
+    /// As in a URL.
+    pub(super) fn scheme(&self) -> &'static str {
+        match self {
+            Stream::Plain { .. } => "http",
+            Stream::Tls { .. } => "https",
+        }
+    }
 }
 
 impl AsyncRead for Stream {

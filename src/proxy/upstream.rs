@@ -14,6 +14,7 @@
 mod dial;
 mod outbound;
 
+use super::Shared;
 use super::connection::Tick;
 use crate::config::{Scheme, Target};
 use crate::telemetry::{UpstreamError, WorkerTally};
@@ -28,7 +29,6 @@ use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::io::ErrorKind;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub(super) use dial::Speak;
@@ -111,15 +111,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(
-        target: Target,
-        authority: HeaderValue,
-        connect_timeout: Duration,
-        preserve_header_case: bool,
-    ) -> Pool {
+    pub(super) fn new(shared: &Shared) -> Pool {
         Pool {
-            dialler: Dialler::new(target, connect_timeout, preserve_header_case),
-            authority,
+            dialler: Dialler::new(shared),
+            authority: shared.upstream_authority.clone(),
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
             opening: Mutex::default(),
@@ -151,7 +146,7 @@ impl Pool {
             let sender = match pooled.take() {
                 Some(sender) => sender,
                 // Boxed: connecting is rare, and every request would have to be as large as it.
-                None => Box::pin(self.connect(now, speak)).await?,
+                None => Box::pin(self.connect(now, speak, tally)).await?,
             };
             // The copy is made only where a dead connection is to be expected and the request may be repeated.
             let copy = if fresh { None } else { copy_if_repeatable(&request) };
@@ -231,13 +226,13 @@ impl Pool {
         Some(Sender::Http2(connection.sender.clone(), Place::take(&connection.taken)))
     }
 
-    async fn connect(&self, now: Tick, speak: Speak) -> Result<Sender, Failed> {
+    async fn connect(&self, now: Tick, speak: Speak, tally: &WorkerTally) -> Result<Sender, Failed> {
         let shared = self.dialler.expects_http2() && speak == Speak::Any;
         let _opening = if shared { Some(self.opening.lock().await) } else { None };
         if shared && let Some(sender) = self.checkout(now, speak) {
             return Ok(sender);
         }
-        Ok(match self.dialler.dial(speak).await? {
+        Ok(match self.dialler.dial(speak, tally).await? {
             Dialled::Http1(sender) => Sender::Http1(sender),
             Dialled::Http2(sender) => {
                 let taken = Rc::new(Cell::new(0));

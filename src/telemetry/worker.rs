@@ -71,26 +71,6 @@ impl UpstreamError {
     }
 }
 
-/// With whom TLS is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsSide {
-    /// With clients.
-    Inbound,
-    /// With the application.
-    Upstream,
-}
-
-/// What came of a TLS handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handshake {
-    /// A connection.
-    Done,
-    /// Either side refused, or the other spoke no TLS.
-    Failed,
-    /// It took too long.
-    TimedOut,
-}
-
 /// Which limit turned a client away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -134,6 +114,26 @@ impl Refusal {
             Refusal::Flood => "flood",
         }
     }
+}
+
+/// With whom TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsSide {
+    /// With clients.
+    Inbound,
+    /// With the application.
+    Upstream,
+}
+
+/// What came of a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A connection.
+    Done,
+    /// Either side refused, or the other spoke no TLS.
+    Failed,
+    /// It took too long.
+    TimedOut,
 }
 
 /// Counts and times of one worker, inbound.

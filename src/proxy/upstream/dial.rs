@@ -3,16 +3,20 @@
 use super::outbound::Outbound;
 use super::{Failed, classify};
 use crate::config::{Scheme, Target};
-use crate::proxy::LocalExecutor;
 use crate::proxy::stream::Stream;
-use crate::telemetry::UpstreamError;
+use crate::proxy::{LocalExecutor, Shared};
+use crate::telemetry::{Handshake, TlsSide, UpstreamError, WorkerTally};
+use crate::tls::Outbound as Tls;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Between two attempts to reach an application that is not up yet.
 const STARTUP_PAUSE: Duration = Duration::from_millis(20);
@@ -45,6 +49,7 @@ pub(in crate::proxy) enum Speak {
 pub(super) struct Dialler {
     pub(super) target: Target,
     connect_timeout: Duration,
+    tls: Option<Arc<Tls>>,
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
     /// The application has accepted a connection at least once.
@@ -54,9 +59,9 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    pub(super) fn new(target: Target, connect_timeout: Duration, preserve_header_case: bool) -> Dialler {
+    pub(super) fn new(shared: &Shared) -> Dialler {
         let mut http1 = http1::Builder::new();
-        http1.preserve_header_case(preserve_header_case).writev(false).max_buf_size(MAX_BUFFER);
+        http1.preserve_header_case(shared.preserve_header_case).writev(false).max_buf_size(MAX_BUFFER);
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())
@@ -65,8 +70,9 @@ impl Dialler {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER);
         Dialler {
-            target,
-            connect_timeout,
+            target: shared.upstream.clone(),
+            connect_timeout: shared.connect_timeout,
+            tls: shared.upstream_tls.clone(),
             http1,
             http2,
             seen: Cell::new(false),
@@ -84,7 +90,7 @@ impl Dialler {
     }
 
     /// Connects, agrees on a protocol, and leaves a task behind that carries the connection.
-    pub(super) async fn dial(&self, speak: Speak) -> Result<Dialled, Failed> {
+    pub(super) async fn dial(&self, speak: Speak, tally: &WorkerTally) -> Result<Dialled, Failed> {
         let deadline = Instant::now() + self.connect_timeout;
         let stream = self.connect(deadline).await?;
         self.seen.set(true);
@@ -97,10 +103,48 @@ impl Dialler {
             }
             Scheme::H2c => self.speak_http2(Stream::plain(stream)).await,
             Scheme::Https => {
-                let detail = "TLS".to_owned();
-                Err(Failed { error: UpstreamError::Tls, detail })
+                let stream = self.shake_hands(stream, speak, deadline, tally).await?;
+                let chose_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                if speak == Speak::Any {
+                    self.chose_http2.set(chose_http2);
+                }
+                let stream = Stream::tls(stream);
+                if chose_http2 { self.speak_http2(stream).await } else { self.speak_http1(stream).await }
             }
         }
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        speak: Speak,
+        deadline: Instant,
+        tally: &WorkerTally,
+    ) -> Result<TlsStream<TcpStream>, Failed> {
+        let Some(tls) = &self.tls else {
+            let detail = "no TLS is configured".to_owned();
+            return Err(Failed { error: UpstreamError::Tls, detail });
+        };
+        let mut config = tls.config();
+        if speak == Speak::Http1 {
+            let mut http1 = rustls::ClientConfig::clone(&config);
+            http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+            config = Arc::new(http1);
+        }
+        let handshake = TlsConnector::from(config).connect(tls.server_name(), stream);
+        let (counted, result) = match timeout_at(deadline, handshake).await {
+            Ok(Ok(stream)) => (Handshake::Done, Ok(stream)),
+            Ok(Err(error)) => {
+                let failed = Failed { error: UpstreamError::Tls, detail: error.to_string() };
+                (Handshake::Failed, Err(failed))
+            }
+            Err(_) => {
+                let detail = format!("no TLS handshake within {:?}", self.connect_timeout);
+                (Handshake::TimedOut, Err(Failed { error: UpstreamError::Timeout, detail }))
+            }
+        };
+        tally.handshake(TlsSide::Upstream, counted);
+        result
     }
 
     async fn speak_http1(&self, stream: Stream) -> Result<Dialled, Failed> {
