@@ -14,8 +14,14 @@ pub(crate) fn cases(measure: &mut impl Measure) {
         let arrived = Arrived::read([black_box(ARRIVED)].into_iter(), std::iter::empty());
         let trace = arrived.trace.expect("a trace");
         let parent = SegmentId::new(black_box(0x00f0_67aa_0ba9_02b7));
-        let leaving =
-            Leaving { trace, parent, sampled: true, extras: &arrived.extras, random: arrived.random };
+        let leaving = Leaving {
+            trace,
+            parent,
+            sampled: true,
+            extras: &arrived.extras,
+            random: arrived.random,
+            state: arrived.state,
+        };
         out.clear();
         leaving.write_xray(&mut out);
         let traceparent = leaving.traceparent();

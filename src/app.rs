@@ -13,10 +13,11 @@ use crate::admin::{self, Port};
 use crate::clock::{Clock, Dice};
 use crate::config::{LiveRules, Problems, RulesSource, Settings, Signs, Source};
 use crate::control::{Control, WhichRules, log_reload, log_tls_reload};
+use crate::descriptors;
 use crate::emit::{Emitter, Lanes};
 use crate::exposition::Counted;
 use crate::logging::Logging;
-use crate::proxy::{self, Shared, Stage};
+use crate::proxy::{self, AccessLog, HeadBudget, Shared, Stage};
 use crate::sampling::trust::Trust;
 use crate::segment::{Identity, SegmentName};
 use crate::store::{Limits, Store};
@@ -103,6 +104,15 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let upstream = settings.upstream.value.clone();
     let identity =
         Identity { name: SegmentName::repair(&settings.service_name.value), ..Identity::default() };
+    let share = descriptors::claim(n_workers);
+    if share.clients < settings.max_connections.value {
+        tracing::warn!(
+            "the limit of open files leaves room for {} clients and not for {} (setting `max_connections`): raise it, \
+             traffic is refused beyond that",
+            share.clients,
+            settings.max_connections.value
+        );
+    }
     let shared = Arc::new(Shared {
         upstream_authority: HeaderValue::try_from(upstream.authority())
             .unwrap_or(HeaderValue::from_static("localhost")),
@@ -110,8 +120,10 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         connect_timeout: settings.connect_timeout.value,
         preserve_header_case: settings.preserve_header_case(),
         response_header: settings.response_header.value,
-        access: settings.access_log.value,
-        max_connections: settings.max_connections.value,
+        access: AccessLog::new(settings.access_log.value),
+        max_connections: settings.max_connections.value.min(share.clients),
+        max_refusals: share.refusals,
+        heads: HeadBudget::default(),
         tls: tls.inbound,
         upstream_tls: tls.outbound,
         identity: Arc::new(ArcSwap::from_pointee(identity)),

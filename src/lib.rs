@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | 0 words | [`moment`], [`trace`], [`status`] | hold values |
 //! | 1 judgment | [`sampling`], [`segment`] | decide; time and chance come in as arguments |
-//! | 2 windows | [`clock`], [`telemetry`], [`config`], [`tls`], [`lint`], [`explain`], [`rules_test`], [`logging`], [`store`], [`emit`], [`fetch`], [`whereabouts`] | touch the world, except serving HTTP |
+//! | 2 windows | [`clock`], [`telemetry`], [`config`], [`tls`], [`lint`], [`explain`], [`rules_test`], [`logging`], [`store`], [`emit`], [`fetch`], [`whereabouts`], [`descriptors`] | touch the world, except serving HTTP |
 //! | 3 HTTP | [`proxy`], [`exposition`], [`console`], [`control`], [`admin`] | serve |
 //! | 4 assembly | [`app`] | know every part |
 //! | 5 commands | [`cli`] | print |
@@ -59,6 +59,9 @@ pub mod store;
 pub mod emit;
 pub mod fetch;
 pub mod whereabouts;
+pub mod descriptors;
+#[cfg(feature = "fault-switch")]
+pub mod fault;
 
 pub mod proxy;
 pub mod exposition;

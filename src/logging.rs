@@ -4,10 +4,12 @@
 //! does not fit is lost and counted.
 
 use crate::config::LogFormat;
-use std::io::IsTerminal;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::str::FromStr;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
@@ -32,7 +34,7 @@ impl Logging {
             .finish(std::io::stderr());
         let lost = writer.error_counter();
         let (filter, level) = reload::Layer::new(level);
-        let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+        let lines = tracing_subscriber::fmt::layer().with_writer(Plain(writer));
         let lines = match format {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
             LogFormat::Auto if !terminal => lines.json().flatten_event(true).boxed(),
@@ -63,8 +65,60 @@ impl Logging {
     }
 }
 
+/// Writes lines without the control characters that JSON lets stand as they are, and a terminal would obey.
+struct Plain<W>(W);
+
+impl<'a> MakeWriter<'a> for Plain<NonBlocking> {
+    type Writer = Plain<NonBlocking>;
+
+    fn make_writer(&'a self) -> Plain<NonBlocking> {
+        Plain(self.0.clone())
+    }
+}
+
+impl<W: Write> Write for Plain<W> {
+    /// `line` is whole: the formatter writes each event at once.
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(&plain(line)).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Escapes DEL, the C1 controls and Unicode's ends of lines as JSON would; other controls the formats escape themselves.
+fn plain(line: &[u8]) -> Cow<'_, [u8]> {
+    let Ok(text) = std::str::from_utf8(line) else { return Cow::Borrowed(line) };
+    let is_bad = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+    if !text.contains(is_bad) {
+        return Cow::Borrowed(line);
+    }
+    let mut escaped = String::with_capacity(text.len() + 32);
+    for c in text.chars() {
+        match is_bad(c) {
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped.into_bytes())
+}
+
 impl std::fmt::Debug for Logging {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Logging").field("lost", &self.lost()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_the_rest_left_alone() {
+        let check = |line: &str, expected: &str| assert_eq!(plain(line.as_bytes()), expected.as_bytes());
+        check("{\"path\":\"/\u{e4}\u{20ac}\"}\n", "{\"path\":\"/\u{e4}\u{20ac}\"}\n");
+        check("{\"path\":\"/\u{9b}31m\u{7f}\u{2028}\"}\n", "{\"path\":\"/\\u009b31m\\u007f\\u2028\"}\n");
+        assert_eq!(plain(b"\xff\n"), b"\xff\n".as_slice());
     }
 }

@@ -19,6 +19,7 @@ mod connection;
 mod exchange;
 mod frames;
 mod headers;
+mod heads;
 mod request;
 mod socket;
 mod strict;
@@ -27,7 +28,7 @@ mod tunnel;
 mod upstream;
 
 use crate::clock::{Clock, Dice};
-use crate::config::{AccessLevel, Target};
+use crate::config::Target;
 use crate::emit::Emitter;
 use crate::sampling::RuleSet;
 use crate::sampling::trust::Trust;
@@ -35,9 +36,10 @@ use crate::segment::Identity;
 use crate::telemetry::WorkerTally;
 use crate::tls;
 use accept::Protocols;
-use access::AccessLog;
+pub use access::AccessLog;
 use arc_swap::{ArcSwap, Cache};
 use connection::{ConnectionState, Tick};
+pub use heads::HeadBudget;
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -70,10 +72,14 @@ pub struct Shared {
     pub preserve_header_case: bool,
     /// `X-Amzn-Trace-Id` on every response.
     pub response_header: bool,
-    /// Which requests get a line in the log.
-    pub access: AccessLevel,
+    /// Which requests get a line in the log; one for all workers, so that its limit is one too.
+    pub access: AccessLog,
     /// How many connections there may be, in all workers together.
     pub max_connections: usize,
+    /// How many a worker may be telling at one time that there are too many.
+    pub max_refusals: usize,
+    /// What heads have taken of the memory that is theirs.
+    pub heads: HeadBudget,
     /// TLS towards clients, if they are to speak it.
     pub tls: Option<Arc<tls::Inbound>>,
     /// TLS towards the application; there if and only if it is an `https://` one.
@@ -126,7 +132,6 @@ pub(crate) struct Worker {
     identity: RefCell<Latest<Identity>>,
     protocols: Protocols,
     pool: Pool,
-    access: AccessLog,
     tick: Arc<AtomicU32>,
     connections: RefCell<HashMap<u64, Arc<ConnectionState>>>,
     next_connection: Cell<u64>,
@@ -158,7 +163,6 @@ pub async fn run(
         identity: RefCell::new(Cache::new(Arc::clone(&shared.identity))),
         protocols: Protocols::new(&shared),
         pool,
-        access: AccessLog::new(shared.access),
         tick: Arc::new(AtomicU32::new(0)),
         connections: RefCell::default(),
         next_connection: Cell::new(0),

@@ -5,6 +5,7 @@
 //! caller off from its own trace, and a `Root` that came in survives.
 
 pub mod id;
+pub mod state;
 pub mod w3c;
 pub mod xray;
 
@@ -12,6 +13,9 @@ pub use id::{SegmentId, TraceId};
 use w3c::Traceparent;
 pub use xray::Said;
 use xray::{Extras, XrayHeader};
+
+/// W3C level 2 wants it said of new traces whether the last seven bytes of their id are random; all of ours are.
+const NEW_IS_RANDOM: bool = true;
 
 /// The header that gave the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +54,10 @@ pub struct Arrived {
     pub asked: bool,
     /// To be handed on with `X-Amzn-Trace-Id`.
     pub extras: Extras,
-    /// To be handed on with `traceparent`.
+    /// To be handed on with `traceparent`: what the caller said of its trace id, and the truth about an id of ours.
     pub random: bool,
+    /// A `tracestate` belongs to the trace that goes on; otherwise its trace ends here, and it with it.
+    pub state: bool,
     /// Which header won.
     pub format: Format,
     /// And how it was read.
@@ -88,7 +94,12 @@ impl Arrived {
                 said: header.said,
                 asked,
                 extras: header.extras,
-                random: w3c.is_some_and(|w3c| w3c.random && Some(w3c.trace) == header.root),
+                random: match header.root {
+                    Some(root) => w3c.is_some_and(|w3c| w3c.random && w3c.trace == root),
+                    None => NEW_IS_RANDOM,
+                },
+                // A `traceparent` that cannot be read takes its `tracestate` with it, whatever X-Ray's header says.
+                state: header.root.is_some() && (w3c.is_some() || w3c_field.is_none()),
                 format: Format::Xray,
                 reading: match header.root {
                     Some(_) if header.flawed || repeated => Reading::Repaired,
@@ -108,6 +119,7 @@ impl Arrived {
             asked,
             extras,
             random: w3c.random,
+            state: true,
             format: Format::W3c,
             reading: Reading::Continued,
         }
@@ -120,7 +132,8 @@ impl Arrived {
             said: Said::Nothing,
             asked: false,
             extras: Extras::default(),
-            random: false,
+            random: NEW_IS_RANDOM,
+            state: false,
             format,
             reading,
         }
@@ -130,7 +143,8 @@ impl Arrived {
     pub fn disown(&mut self) -> Option<TraceId> {
         self.parent = None;
         self.said = Said::Nothing;
-        self.random = false;
+        self.random = NEW_IS_RANDOM;
+        self.state = false;
         self.trace.take()
     }
 }
@@ -148,6 +162,8 @@ pub struct Leaving<'a> {
     pub extras: &'a Extras,
     /// W3C level 2 flag to be handed on.
     pub random: bool,
+    /// A `tracestate` goes on, if it is one.
+    pub state: bool,
 }
 
 impl Leaving<'_> {
@@ -203,6 +219,36 @@ mod tests {
         check(&[&format!("Root={XRAY};Sampled=1"), "Root=other"], &[], "Xray Repaired: 1-5759e988 none Keep");
     }
 
+    /// Whether a `tracestate` goes on, and whether the outgoing trace id is called random.
+    #[track_caller]
+    fn check_level_2(xray: &[&str], w3c: &[&str], state: bool, random: bool) {
+        let arrived = Arrived::read(xray.iter().map(|v| v.as_bytes()), w3c.iter().map(|v| v.as_bytes()));
+        assert_eq!((arrived.state, arrived.random), (state, random), "{xray:?} {w3c:?}");
+    }
+
+    #[test]
+    fn a_tracestate_goes_on_with_its_trace_and_ends_with_it() {
+        let full = format!("Root={XRAY};Parent=53995c3f42cd8ad8;Sampled=0");
+        let same = "00-5759e988bd862e3fe1be46a994272793-b7ad6b7169203331-02";
+        check_level_2(&[], &[W3C], true, false);
+        check_level_2(&[], &[same], true, true);
+        check_level_2(&[], &[], false, true);
+        check_level_2(&[], &["00-bad"], false, true);
+        check_level_2(&[], &[W3C, W3C], false, true);
+        check_level_2(&["Root=bad"], &[], false, true);
+        check_level_2(&[&full], &[], true, false);
+        check_level_2(&[&full], &[same], true, true);
+        check_level_2(&[&full], &[W3C], true, false);
+        check_level_2(&[&full], &["00-bad"], false, false);
+    }
+
+    #[test]
+    fn a_disowned_trace_takes_its_state_along() {
+        let mut arrived = Arrived::read(std::iter::empty(), [W3C.as_bytes()].into_iter());
+        arrived.disown();
+        assert!(!arrived.state && arrived.random, "{arrived:?}");
+    }
+
     #[test]
     fn both_headers_leave_with_the_same_words() {
         let leaving = Leaving {
@@ -211,6 +257,7 @@ mod tests {
             sampled: true,
             extras: &Extras::default(),
             random: false,
+            state: true,
         };
         let mut xray = Vec::new();
         leaving.write_xray(&mut xray);

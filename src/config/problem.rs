@@ -10,6 +10,7 @@
 //! on the way out. Nothing here prints: `cli` and the log do.
 
 use crate::sampling::Place;
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -131,7 +132,8 @@ struct Excerpt {
 
 impl Excerpt {
     fn new(line: &str, column: usize, width: usize) -> Excerpt {
-        let characters: Vec<char> = printable(line).trim_end().chars().collect();
+        let mut characters: Vec<char> = printable(line).trim_end().chars().collect();
+        mask_secrets(&mut characters);
         let column = column.saturating_sub(1).min(characters.len());
         let from = if characters.len() <= LINE_WIDTH { 0 } else { column.saturating_sub(LINE_WIDTH / 2) };
         let to = characters.len().min(from + LINE_WIDTH);
@@ -159,12 +161,47 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
+/// Stars over the user and the query of every URL in a line; its columns stay.
+fn mask_secrets(line: &mut [char]) {
+    let is_end = |c: &char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ']' | '}');
+    let mut at = 0;
+    while let Some(found) = line[at..].windows(3).position(|window| window == [':', '/', '/']) {
+        let start = at + found + 3;
+        let end = line[start..].iter().position(is_end).map_or(line.len(), |length| start + length);
+        let url = &mut line[start..end];
+        let authority = url.iter().position(|c| matches!(c, '/' | '?' | '#')).unwrap_or(url.len());
+        if let Some(user) = url[..authority].iter().rposition(|&c| c == '@') {
+            url[..user].fill('*');
+        }
+        if let Some(query) = url.iter().position(|c| matches!(c, '?' | '#')) {
+            url[query + 1..].fill('*');
+        }
+        at = end;
+    }
+}
+
 /// `text`, cut so that a message stays readable.
 pub(super) fn shown(text: &str) -> String {
+    let text = &*without_secrets(text);
     match text.char_indices().nth(VALUE_WIDTH) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// A URL without its user and query, which may be a password and a token; any other text as it is.
+fn without_secrets(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((_, host)) => ("…@", host),
+        None => ("", authority),
+    };
+    let (path, query) = match after.split_once(['?', '#']) {
+        Some((path, _)) => (path, "?…"),
+        None => (after, ""),
+    };
+    Cow::Owned(format!("{scheme}://{user}{host}{path}{query}"))
 }
 
 /// Everything that was found, in the order of files and lines.
@@ -366,6 +403,17 @@ mod tests {
                 "     |             ^^",
             ],
         );
+    }
+
+    #[test]
+    fn users_and_queries_of_urls_are_not_shown() {
+        let check = |line: &str, expected: &str| assert_eq!(Excerpt::new(line, 1, 1).text, expected);
+        check("a: http://user:word@host:1/p?q=1", "a: http://*********@host:1/p?***");
+        check("[udp://u@h:1, 'http://h/?t']", "[udp://*@h:1, 'http://h/?*']");
+        check("a: http://host:1/p@q", "a: http://host:1/p@q");
+        check("a: b://", "a: b://");
+        assert_eq!(shown("http://user:word@host:1/p?q=1"), "http://…@host:1/p?…");
+        assert_eq!(shown("who?@me"), "who?@me");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use super::caught::Caught;
 use super::connection::{Carried, ConnectionState, Phase, Progress, ToItsEnd};
 use super::headers::Peer;
+use super::heads::Head;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::{LocalExecutor, MAX_HEAD, MAX_HEADERS, Shared, TICK, Worker, request};
@@ -29,8 +30,6 @@ use tokio_rustls::TlsAcceptor;
 
 /// Before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections at once that are told that there are too many.
-const MAX_TURNED_AWAY: usize = 64;
 /// Before looking again at a client that has sent less than it takes to tell its protocol.
 const SNIFF_PAUSE: Duration = Duration::from_millis(10);
 
@@ -142,7 +141,8 @@ async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpS
     let progress = Progress::new(Arc::clone(&state), Arc::clone(&worker.tick));
     let ended = match protocol {
         Protocol::Http1 => {
-            let socket = TokioIo::new(Socket::http1(stream, progress.clone()));
+            let head = Head::new(Arc::clone(&worker.shared), Arc::clone(&worker.tally));
+            let socket = TokioIo::new(Socket::http1(stream, progress.clone(), head));
             let serving = Rc::clone(&worker);
             let service = service_fn(move |request| {
                 let served = request::serve(Rc::clone(&serving), Rc::clone(&peer), progress.clone(), request);
@@ -251,22 +251,30 @@ impl Drop for Registered {
     }
 }
 
-/// Says that there are too many connections, on a few at a time; the rest are closed without a word.
+/// Said where there are too many connections.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+
+/// Says that there are too many connections: to a few at a time with patience, to the rest in passing. Where TLS is
+/// spoken it is left unsaid.
 fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
     worker.tally.refused(Refusal::Connections);
-    if worker.turned_away.get() >= MAX_TURNED_AWAY {
+    if worker.shared.tls.is_some() {
+        return;
+    }
+    if worker.turned_away.get() >= worker.shared.max_refusals {
+        // The socket itself is asked: the runtime has not yet heard that it can be written to.
+        let _ = SockRef::from(&stream).send(TOO_MANY);
         return;
     }
     worker.turned_away.set(worker.turned_away.get() + 1);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
-            content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
         let _ = timeout(TICK, async {
             // Closing with bytes unread would reset the connection before the answer is read.
             let mut head = [0; 4096];
             let _ = stream.read(&mut head).await;
-            let _ = stream.write_all(ANSWER).await;
+            let _ = stream.write_all(TOO_MANY).await;
             let _ = stream.shutdown().await;
             let _ = stream.read(&mut head).await;
         })

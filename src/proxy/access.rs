@@ -29,14 +29,15 @@ pub(super) struct Access<'a> {
 
 /// Writes lines.
 #[derive(Debug, Default)]
-pub(super) struct AccessLog {
+pub struct AccessLog {
     level: AccessLevel,
     errors: Reservoir,
     left_out: AtomicU64,
 }
 
 impl AccessLog {
-    pub(super) fn new(level: AccessLevel) -> AccessLog {
+    /// Nothing written yet.
+    pub fn new(level: AccessLevel) -> AccessLog {
         AccessLog { level, ..AccessLog::default() }
     }
 

@@ -51,6 +51,14 @@ pub(super) enum Phase {
     Client,
 }
 
+/// What bytes that came belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    HeadBegins,
+    Head,
+    Body,
+}
+
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -172,10 +180,15 @@ impl Progress {
         }
     }
 
-    /// Bytes came: if nothing was going on, a head begins.
-    pub(super) fn begin(&self) {
-        if self.state.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
-            self.state.enter(Phase::ReadingHead, self.tick());
+    /// Bytes came. If nothing was going on, a head begins.
+    pub(super) fn arrived(&self) -> Arrival {
+        match self.state.phase.load(Ordering::Relaxed) {
+            phase if phase == Phase::Idle as u8 => {
+                self.state.enter(Phase::ReadingHead, self.tick());
+                Arrival::HeadBegins
+            }
+            phase if phase == Phase::ReadingHead as u8 => Arrival::Head,
+            _ => Arrival::Body,
         }
     }
 

@@ -184,7 +184,7 @@ impl Exchange {
             failure: failure.as_ref(),
             client_closed,
         };
-        worker.access.write(&access, Moment::new(0, nanos));
+        worker.shared.access.write(&access, Moment::new(0, nanos));
         let captured = match hop.standby.take() {
             _ if hop.verdict.is_sampled() => None,
             None => return,

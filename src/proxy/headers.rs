@@ -4,7 +4,7 @@
 //! it came.
 
 use crate::sampling::Attributes;
-use crate::trace::{Leaving, TraceId};
+use crate::trace::{Leaving, TraceId, state};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
@@ -94,8 +94,12 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Replaces both trace headers, so that they say the same thing and each is there exactly once.
+/// Replaces both trace headers, so that they say the same thing and each is there exactly once. `tracestate` stays as it
+/// came, or goes: with a trace that ends here, or because it is none.
 pub(super) fn write_trace(headers: &mut HeaderMap, leaving: &Leaving<'_>) {
+    if headers.contains_key(TRACESTATE) && !(leaving.state && state::is_valid(fields(headers, &TRACESTATE))) {
+        headers.remove(TRACESTATE);
+    }
     let mut text = Vec::new();
     leaving.write_xray(&mut text);
     // Both are printable ASCII by construction.

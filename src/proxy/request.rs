@@ -72,10 +72,18 @@ pub(super) async fn serve(
     };
     let version = request.version();
     let upgrade = worker.pool.can_upgrade().then(|| tunnel::Asked::of(&mut request)).flatten();
-    let leaving =
-        Leaving { trace, parent: hop.application, sampled, extras: &arrived.extras, random: arrived.random };
+    let leaving = Leaving {
+        trace,
+        parent: hop.application,
+        sampled,
+        extras: &arrived.extras,
+        random: arrived.random,
+        state: arrived.state,
+    };
     prepare(&worker, &peer, &mut request, &leaving, upgrade.as_ref());
     let mut exchange = Exchange::begin(Rc::clone(&worker), progress.clone(), asked, hop);
+    #[cfg(feature = "fault-switch")]
+    crate::fault::strike(request.uri().path());
     let (request, gate) = outbound(request, &progress);
     let ready = worker.clock.nanos();
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));

@@ -1,7 +1,9 @@
 //! A byte stream to a client or to the application, with TLS or without.
 
 use pin_project_lite::pin_project;
+use socket2::SockRef;
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,6 +27,20 @@ impl Stream {
 
     pub(super) fn tls(stream: impl Into<tokio_rustls::TlsStream<TcpStream>>) -> Stream {
         Stream::Tls { stream: Box::pin(stream.into()) }
+    }
+
+    /// Says a few bytes past everybody who writes, and that they are the last. With TLS, only the latter.
+    pub(super) fn say_last(&self, bytes: &[u8]) {
+        let socket = match self {
+            Stream::Plain { stream } => {
+                // The socket itself is asked: the runtime may not know yet that it can be written to.
+                let socket = SockRef::from(stream);
+                let _ = socket.send(bytes);
+                socket
+            }
+            Stream::Tls { stream } => SockRef::from(stream.get_ref().0),
+        };
+        let _ = socket.shutdown(Shutdown::Write);
     }
 
     /// As in a URL.

@@ -88,11 +88,13 @@ pub enum Refusal {
     Stalled,
     /// Frames of HTTP/2 that carry nothing, in great number.
     Flood,
+    /// Heads have taken all the memory that is theirs.
+    HeadMemory,
 }
 
 impl Refusal {
     /// All, in the order of the discriminants.
-    pub const ALL: [Refusal; 7] = [
+    pub const ALL: [Refusal; 8] = [
         Refusal::Connections,
         Refusal::Requests,
         Refusal::Malformed,
@@ -100,6 +102,7 @@ impl Refusal {
         Refusal::SlowHead,
         Refusal::Stalled,
         Refusal::Flood,
+        Refusal::HeadMemory,
     ];
 
     /// The label in metrics.
@@ -112,6 +115,7 @@ impl Refusal {
             Refusal::SlowHead => "slow_head",
             Refusal::Stalled => "stalled",
             Refusal::Flood => "flood",
+            Refusal::HeadMemory => "head_bytes",
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Reads and writes `traceparent` (W3C Trace Context, levels 1 and 2).
 //!
-//! `00-<32 hex>-<16 hex>-<2 hex>`, lower case only. `tracestate` is never touched: X-Ray has no form of it, and other
-//! vendors' members must arrive unchanged.
+//! `00-<32 hex>-<16 hex>-<2 hex>`, lower case only. For its companion `tracestate` see [`super::state`].
 
 use super::id::{SegmentId, TraceId, hex_digit};
 

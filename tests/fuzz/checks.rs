@@ -53,7 +53,7 @@ pub fn headers(bytes: &[u8]) {
     let Some(trace) = arrived.trace else { return };
     let sampled = arrived.said == Said::Keep;
     let parent = SegmentId::new(0x53995c3f42cd8ad8);
-    let leaving = Leaving { trace, parent, sampled, extras: &arrived.extras, random: arrived.random };
+    let leaving = Leaving { trace, parent, sampled, extras: &arrived.extras, random: arrived.random, state: arrived.state };
     let mut value = Vec::new();
     leaving.write_xray(&mut value);
     assert!(value.iter().all(|byte| (0x20..0x7f).contains(byte)), "{}", String::from_utf8_lossy(&value));

@@ -8,6 +8,8 @@ use crate::support::trace::{Carried, OTHER_ROOT, PARENT, ROOT, answered, is_root
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::world::{ALWAYS, NEVER, World};
 
+mod w3c;
+
 /// Sends this trace header; the application must see the same trace, and this decision.
 #[track_caller]
 pub(crate) fn check_continued(world: &World, header: &str, sampled: bool) -> Carried {

@@ -11,13 +11,13 @@ use crate::support::world::World;
 use crate::support::{RaiseOnPanic, eventually, most_in};
 
 /// Rules of one rule that records everything under this name.
-fn named(name: &str) -> String {
+pub(crate) fn named(name: &str) -> String {
     format!("rules_version: 1\nrules:\n  - {{ name: {name}, priority: 1, reservoir: 0, rate: 1 }}\n")
 }
 
 /// The rule that decides about a request now.
 #[track_caller]
-fn rule_in_force(world: &World) -> String {
+pub(crate) fn rule_in_force(world: &World) -> String {
     let document = world.record(&Request::get("/"));
     document["aws"]["xray"]["sampling_rule_name"].as_str().unwrap_or_default().to_owned()
 }
@@ -27,7 +27,7 @@ fn check_in_force_soon(world: &World, rule: &str) {
     eventually(&format!("{rule} is in force"), || rule_in_force(world) == rule);
 }
 
-fn reloads(scrape: &Scrape, result: &str) -> f64 {
+pub(crate) fn reloads(scrape: &Scrape, result: &str) -> f64 {
     scrape.sum("collimator_rules_reload_total", &[("result", result)])
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn check_survives(spoil: impl FnOnce(&Path)) {
 }
 
 /// Writes beside the file and renames over it, as editors and careful programs do.
-fn replace(path: &Path, text: &str) {
+pub(crate) fn replace(path: &Path, text: &str) {
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).unwrap();
     std::fs::rename(beside, path).unwrap();

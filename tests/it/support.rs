@@ -2,6 +2,8 @@
 
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod load;
+pub(crate) mod process;
 pub(crate) mod scrape;
 pub(crate) mod secure;
 pub(crate) mod sidecar;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::{Client, Request, Response};
+use super::process::Process;
 use super::scrape::Scrape;
 use super::{PATIENCE, eventually, wait_until};
 
@@ -24,6 +25,8 @@ fn binary() -> OsString {
 pub(crate) struct Options {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A shell's command line that ends by becoming the sidecar; empty for none.
+    through: String,
     directory: TempDir,
 }
 
@@ -33,6 +36,7 @@ impl Options {
         Options {
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             environment: Vec::new(),
+            through: String::new(),
             directory: TempDir::new().unwrap(),
         }
     }
@@ -55,6 +59,12 @@ impl Options {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Options {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the sidecar from a shell that first does this; the shell's `exec "$0" "$@"` is to be the last of it.
+    pub(crate) fn through(mut self, commands: &str) -> Options {
+        self.through = commands.to_owned();
         self
     }
 
@@ -90,7 +100,15 @@ impl Options {
 
     fn spawn(&self) -> Running {
         // A clean environment: what the machine happens to export must not decide a test.
-        let mut child = Command::new(binary())
+        let mut command = match self.through.as_str() {
+            "" => Command::new(binary()),
+            commands => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(commands).arg(binary());
+                shell
+            }
+        };
+        let mut child = command
             .args(&self.arguments)
             .args(self.defaults())
             .env_clear()
@@ -279,6 +297,17 @@ impl Sidecar {
             scrape = self.scrape();
         }
         scrape
+    }
+
+    /// What the sidecar has logged so far.
+    pub(crate) fn logged(&self) -> String {
+        self.running.as_ref().map(|running| running.stderr.text()).unwrap_or_default()
+    }
+
+    /// The process, to be measured.
+    #[track_caller]
+    pub(crate) fn process(&self) -> Process {
+        Process(self.running.as_ref().expect("still running").child.id())
     }
 
     /// What the sidecar has printed so far.

@@ -1,0 +1,10 @@
+//! Faults survived: each test breaks something under load and counts the requests that were lost or answered wrongly.
+
+mod limits;
+#[cfg(feature = "fault-switch")]
+mod panics;
+mod rules;
+mod sinks;
+mod slow;
+mod stops;
+mod upstreams;
