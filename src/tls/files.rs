@@ -111,7 +111,7 @@ impl Contents {
     pub(super) fn parts(&self, provider: &CryptoProvider, now: Moment) -> Result<Parts, Problems> {
         let mut warnings = Problems::new();
         let mut problems = Problems::new();
-        let mut keep = |found: Result<_, Problem>| found.map_err(|problem| problems.push(problem)).ok();
+        let mut keep = |found: Result<_, Problems>| found.map_err(|found| problems.append(found)).ok();
         let pair = self.pair.as_ref().map(|(cert, key)| (keep(cert.certificates()), key, cert));
         let ca = self.ca.as_ref().and_then(|ca| Some((ca, keep(ca.certificates())?)));
         let mut parts = Parts { identity: None, own: Vec::new(), ca: None, warnings: Problems::new() };
@@ -125,9 +125,9 @@ impl Contents {
                         parts.identity = Some(identity);
                         parts.own = read;
                     }
-                    Err(problem) => problems.push(problem),
+                    Err(found) => problems.append(found),
                 },
-                (_, Err(problem)) => problems.push(problem),
+                (_, Err(found)) => problems.append(found),
                 (None, Ok(_)) => {}
             }
         }
@@ -172,12 +172,12 @@ impl Loaded {
         }
     }
 
-    fn bytes(&self) -> Result<&[u8], Problem> {
-        self.bytes.as_deref().map_err(Problem::clone)
+    fn bytes(&self) -> Result<&[u8], Problems> {
+        self.bytes.as_deref().map_err(|problem| problem.clone().into())
     }
 
     /// Every certificate in the file, at least one, in order.
-    fn certificates(&self) -> Result<(Vec<CertificateDer<'static>>, Vec<Certificate>), Problem> {
+    fn certificates(&self) -> Result<(Vec<CertificateDer<'static>>, Vec<Certificate>), Problems> {
         let bytes = self.bytes()?;
         let (mut ders, mut read, mut has_key) = (Vec::new(), Vec::new(), false);
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
@@ -197,13 +197,13 @@ impl Loaded {
         if has_key {
             let hint =
                 format!("`{}` names the certificate; are certificate and key swapped?", self.file.setting);
-            return Err(self.file.unusable("it holds a private key and no certificate", hint));
+            return Err(self.file.unusable("it holds a private key and no certificate", hint).into());
         }
-        Err(self.nothing("certificate", "-----BEGIN CERTIFICATE-----"))
+        Err(self.nothing("certificate", "-----BEGIN CERTIFICATE-----").into())
     }
 
     /// The one private key in the file.
-    fn key(&self) -> Result<PrivateKeyDer<'static>, Problem> {
+    fn key(&self) -> Result<PrivateKeyDer<'static>, Problems> {
         let bytes = self.bytes()?;
         let mut has_certificate = false;
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
@@ -220,14 +220,14 @@ impl Loaded {
         if contains(b"ENCRYPTED") {
             let hint =
                 format!("decrypt it once: openssl pkey -in {0} -out {0}.plain", self.file.path.display());
-            return Err(self.file.unusable("the private key in it is encrypted", hint));
+            return Err(self.file.unusable("the private key in it is encrypted", hint).into());
         }
         if has_certificate {
             let hint =
                 format!("`{}` names the private key; are certificate and key swapped?", self.file.setting);
-            return Err(self.file.unusable("it holds a certificate and no private key", hint));
+            return Err(self.file.unusable("it holds a certificate and no private key", hint).into());
         }
-        Err(self.nothing("private key", "-----BEGIN PRIVATE KEY-----"))
+        Err(self.nothing("private key", "-----BEGIN PRIVATE KEY-----").into())
     }
 
     fn broken(&self, error: &pem::Error) -> Problem {
@@ -325,7 +325,7 @@ fn pair_up(
     private: PrivateKeyDer<'static>,
     read: &[Certificate],
     provider: &CryptoProvider,
-) -> Result<Arc<CertifiedKey>, Problem> {
+) -> Result<Arc<CertifiedKey>, Problems> {
     let signing = provider.key_provider.load_private_key(private).map_err(|error| {
         let hint = "use RSA of 2048 bits or more, ECDSA on P-256, P-384 or P-521, or Ed25519";
         key.file.unusable(format!("the private key in it cannot be used: {error}"), hint)
@@ -352,15 +352,18 @@ fn pair_up(
                     cert.file.setting, key.file.setting
                 ),
             };
-            Err(key.file.problem(MISMATCH, message).hint(hint))
+            Err(key.file.problem(MISMATCH, message).hint(hint).into())
         }
         Err(Error::InconsistentKeys(_)) => {
             let message = "whether the private key in it belongs to the certificate cannot be told";
-            Err(key.file.unusable(message, "use another kind of key, such as ECDSA on P-256"))
+            Err(key.file.unusable(message, "use another kind of key, such as ECDSA on P-256").into())
         }
-        Err(error) => Err(cert.file.unusable(
-            format!("the certificate in it cannot be used: {error}"),
-            "issue an X.509 certificate of version 3",
-        )),
+        Err(error) => Err(cert
+            .file
+            .unusable(
+                format!("the certificate in it cannot be used: {error}"),
+                "issue an X.509 certificate of version 3",
+            )
+            .into()),
     }
 }

@@ -36,6 +36,7 @@ mod sinks;
 mod protocols;
 mod strictness;
 mod support;
+mod tls;
 mod traps;
 mod whereabouts;
 mod threats;

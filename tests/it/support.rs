@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod scrape;
+pub(crate) mod secure;
 pub(crate) mod sidecar;
 pub(crate) mod sink;
 pub(crate) mod trace;

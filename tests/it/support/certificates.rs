@@ -2,7 +2,7 @@
 //!
 //! Also part of the unit tests of `tls`. On disk they are called `cert.pem`, `key.pem` and `ca.pem`.
 
-#![allow(dead_code, reason = "each of the two test binaries uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each of the two test binaries uses its own part")]
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
