@@ -308,7 +308,7 @@ fn wrong_values_are_told_with_a_remedy() {
         ),
         (
             "--upstream=http://app?x=1",
-            "S003 flag --upstream: `http://app?x=1` has a path; requests keep their own; write http://app",
+            "S003 flag --upstream: `http://app?…` has a path; requests keep their own; write http://app",
         ),
         (
             "--upstream=http://me:secret@app:80",
