@@ -12,7 +12,7 @@
 use crate::admin::{self, Port};
 use crate::clock::{Clock, Dice};
 use crate::config::{LiveRules, Problems, RulesSource, Settings, Signs, Source};
-use crate::control::{Control, WhichRules, log_reload};
+use crate::control::{Control, WhichRules, log_reload, log_tls_reload};
 use crate::descriptors;
 use crate::emit::{Emitter, Lanes};
 use crate::exposition::Counted;
@@ -21,7 +21,8 @@ use crate::proxy::{self, AccessLog, HeadBudget, Shared, Stage};
 use crate::sampling::trust::Trust;
 use crate::segment::{Identity, SegmentName};
 use crate::store::{Limits, Store};
-use crate::telemetry::WorkerTally;
+use crate::telemetry::{TlsSide, WorkerTally};
+use crate::tls;
 use crate::whereabouts;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -39,8 +40,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// Between two looks at the rules; a change is in force within twice that.
-const RULES_POLL: Duration = Duration::from_secs(1);
+/// Between two looks at the rules, and at the files of TLS; a change is in force within twice that.
+const FILES_POLL: Duration = Duration::from_secs(1);
 /// What the sinks get to send what they have, after the last request.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -50,6 +51,9 @@ pub enum StartError {
     /// The rules are wrong.
     #[error("{0}")]
     Rules(Problems),
+    /// The files of TLS are wrong.
+    #[error("{0}")]
+    Tls(Problems),
     /// A port cannot be had.
     #[error("cannot listen on `{address}` (setting `{setting}`): {error}")]
     Bind {
@@ -79,6 +83,8 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let candidate = settings.candidate.value.clone().map(RulesSource::Path);
     let candidate = candidate.map(|source| LiveRules::start(source, clock.now())).transpose();
     let candidate = candidate.map_err(StartError::Rules)?;
+    let tls = tls::Sides::start(&settings, clock.now()).map_err(StartError::Tls)?;
+    tls.warnings.iter().for_each(|warning| tracing::warn!("{}", warning.one_line()));
 
     // Ports first, so that whoever asks early waits in the queue and not at a closed door.
     let n_workers = settings.workers.value.get();
@@ -96,7 +102,6 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let store = Arc::new(Store::new(Limits::default()));
     let (emitter, lanes) = Emitter::start(&settings.sinks.value, &store);
     let upstream = settings.upstream.value.clone();
-    let authority = upstream.to_string().trim_start_matches("http://").to_owned();
     let identity =
         Identity { name: SegmentName::repair(&settings.service_name.value), ..Identity::default() };
     let share = descriptors::claim(n_workers);
@@ -109,7 +114,8 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         );
     }
     let shared = Arc::new(Shared {
-        upstream_authority: HeaderValue::try_from(authority).unwrap_or(HeaderValue::from_static("localhost")),
+        upstream_authority: HeaderValue::try_from(upstream.authority())
+            .unwrap_or(HeaderValue::from_static("localhost")),
         upstream,
         connect_timeout: settings.connect_timeout.value,
         preserve_header_case: settings.preserve_header_case(),
@@ -118,6 +124,8 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         max_connections: settings.max_connections.value.min(share.clients),
         max_refusals: share.refusals,
         heads: HeadBudget::default(),
+        tls: tls.inbound,
+        upstream_tls: tls.outbound,
         identity: Arc::new(ArcSwap::from_pointee(identity)),
         rules: rules.shared(),
         candidate: candidate.as_ref().map(|candidate| candidate.shared()),
@@ -162,10 +170,12 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     if let Some(candidate) = &candidate {
         tokio::spawn(watch_rules(Arc::clone(candidate), WhichRules::Candidate, clock));
     }
+    tokio::spawn(watch_tls(Arc::clone(&shared), clock));
     let name_is_guessed = matches!(settings.service_name.source, Source::HostName | Source::Default);
     tokio::spawn(find_place(settings.signs.clone(), Arc::clone(&shared), name_is_guessed));
 
     announce(&settings, &rules, listen, admin_address, metrics_address);
+    announce_tls(&shared);
     if let Some(candidate) = &candidate {
         announce_rules(candidate, "candidate rules only count what they would decide");
     }
@@ -229,11 +239,23 @@ fn bind(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListe
 
 async fn watch_rules(rules: Arc<LiveRules>, which: WhichRules, clock: Clock) {
     loop {
-        sleep(RULES_POLL).await;
+        sleep(FILES_POLL).await;
         let (rules, now) = (Arc::clone(&rules), clock.now());
         if let Ok(outcome) = tokio::task::spawn_blocking(move || rules.poll(now)).await {
             log_reload(which, &outcome);
         }
+    }
+}
+
+async fn watch_tls(shared: Arc<Shared>, clock: Clock) {
+    let (inbound, outbound) = (shared.tls.clone(), shared.upstream_tls.clone());
+    while inbound.is_some() || outbound.is_some() {
+        sleep(FILES_POLL).await;
+        let (inbound, outbound, now) = (inbound.clone(), outbound.clone(), clock.now());
+        let poll = move || (inbound.map(|side| side.poll(now)), outbound.map(|side| side.poll(now)));
+        let Ok((inbound, outbound)) = tokio::task::spawn_blocking(poll).await else { continue };
+        inbound.iter().for_each(|outcome| log_tls_reload(TlsSide::Inbound, outcome));
+        outbound.iter().for_each(|outcome| log_tls_reload(TlsSide::Upstream, outcome));
     }
 }
 
@@ -264,6 +286,19 @@ fn announce(
         "listening"
     );
     announce_rules(rules, "rules in force");
+}
+
+fn announce_tls(shared: &Shared) {
+    let standings = [
+        ("inbound", shared.tls.as_ref().map(|side| side.standing())),
+        ("upstream", shared.upstream_tls.as_ref().map(|side| side.standing())),
+    ];
+    for (side, standing) in standings {
+        if let Some(certificate) = standing.iter().flat_map(|standing| &standing.certificates).next() {
+            let (certificate, valid_until) = (certificate.shown(), &certificate.not_after.text);
+            tracing::info!(side, certificate, valid_until, "TLS certificate in force");
+        }
+    }
 }
 
 fn announce_rules(rules: &LiveRules, message: &'static str) {

@@ -29,5 +29,5 @@ pub use flags::RunFlags;
 pub use gather::{Source, Sourced};
 pub use problem::{Problem, Problems, Severity};
 pub use reload::{Change, LiveRules, Reloaded, Reloads, RulesSource};
-pub use settings::{Entry, Settings};
-pub use values::{AccessLevel, Destination, HeaderCase, LogFormat, Target, UdpAddress};
+pub use settings::{Entry, Settings, TlsSettings, UpstreamTlsSettings};
+pub use values::{AccessLevel, Destination, HeaderCase, LogFormat, Scheme, Target, UdpAddress};

@@ -13,11 +13,12 @@ use crate::logging::Logging;
 use crate::moment::Moment;
 use crate::sampling::{Mode, Rule};
 use crate::status::{
-    ChangeStatus, DecisionCounts, ObservedStatus, OverheadStatus, Quantiles, RequestCounts, RuleStatus,
-    RulesStatus, SidecarStatus, SinkStatus, StoreStatus,
+    CertificateStatus, ChangeStatus, DecisionCounts, ObservedStatus, OverheadStatus, Quantiles,
+    RequestCounts, RuleStatus, RulesStatus, SidecarStatus, SinkStatus, StoreStatus, TlsSideStatus, TlsStatus,
 };
 use crate::store::Store;
-use crate::telemetry::Merged;
+use crate::telemetry::{Merged, TlsSide};
+use crate::tls;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -81,12 +82,44 @@ impl Control {
         self.exposition.render(self.clock.now())
     }
 
-    /// Loads the rules again, and the candidate, changed or not. Says whether it succeeded, and what changed or what is wrong.
+    /// Loads the rules again, the candidate and the files of TLS, changed or not. Says whether it succeeded, and what changed or what is wrong.
     pub async fn reload(&self) -> (bool, String) {
-        let (succeeded, report) = self.reload_one(&self.counted.rules, WhichRules::InForce).await;
-        let Some(candidate) = &self.counted.candidate else { return (succeeded, report) };
-        let (candidate_succeeded, candidate_report) = self.reload_one(candidate, WhichRules::Candidate).await;
-        (succeeded && candidate_succeeded, format!("{report}candidate: {candidate_report}"))
+        let (mut succeeded, mut report) = self.reload_one(&self.counted.rules, WhichRules::InForce).await;
+        if let Some(candidate) = &self.counted.candidate {
+            let (too, told) = self.reload_one(candidate, WhichRules::Candidate).await;
+            succeeded &= too;
+            report = format!("{report}candidate: {told}");
+        }
+        let (too, told) = self.reload_tls().await;
+        (succeeded && too, report + &told)
+    }
+
+    /// Of both sides, as far as TLS is spoken.
+    async fn reload_tls(&self) -> (bool, String) {
+        let shared = &self.counted.shared;
+        let (inbound, outbound, now) = (shared.tls.clone(), shared.upstream_tls.clone(), self.clock.now());
+        let reload = move || [inbound.map(|side| side.reload(now)), outbound.map(|side| side.reload(now))];
+        let Ok(outcomes) = tokio::task::spawn_blocking(reload).await else {
+            return (false, "the reload of TLS did not finish\n".to_owned());
+        };
+        let (mut succeeded, mut report) = (true, String::new());
+        for (side, outcome) in [TlsSide::Inbound, TlsSide::Upstream].into_iter().zip(outcomes) {
+            let Some(outcome) = outcome else { continue };
+            log_tls_reload(side, &outcome);
+            report += match side {
+                TlsSide::Inbound => "tls: ",
+                TlsSide::Upstream => "upstream_tls: ",
+            };
+            match outcome {
+                tls::Reloaded::Unchanged => report += "unchanged\n",
+                tls::Reloaded::Swapped { now, .. } => report += &format!("{now}\n"),
+                tls::Reloaded::Kept(problems) => {
+                    succeeded = false;
+                    report += &format!("{problems}\n");
+                }
+            }
+        }
+        (succeeded, report)
     }
 
     async fn reload_one(&self, rules: &Arc<LiveRules>, which: WhichRules) -> (bool, String) {
@@ -112,7 +145,7 @@ impl Control {
             .iter()
             .map(|entry| json!({ "key": entry.key, "value": entry.value, "source": entry.source }))
             .collect();
-        json!({ "settings": entries })
+        json!({ "settings": entries, "tls": self.tls_status() })
     }
 
     /// The rules in force and what each has decided.
@@ -192,6 +225,7 @@ impl Control {
             },
             sinks: shared.emitter.counts().map(|counts| sink_status(counts)).collect(),
             store: self.store_status(),
+            tls: self.tls_status(),
         }
     }
 
@@ -199,6 +233,14 @@ impl Control {
         let now = self.clock.now();
         let candidate = self.counted.candidate.as_ref().map(|candidate| Box::new(set_status(candidate, now)));
         RulesStatus { candidate, ..set_status(&self.counted.rules, now) }
+    }
+
+    fn tls_status(&self) -> TlsStatus {
+        let shared = &self.counted.shared;
+        TlsStatus {
+            inbound: shared.tls.as_ref().map(|side| tls_side_status(side.standing())),
+            upstream: shared.upstream_tls.as_ref().map(|side| tls_side_status(side.standing())),
+        }
     }
 
     fn store_status(&self) -> StoreStatus {
@@ -251,6 +293,40 @@ pub fn log_reload(which: WhichRules, outcome: &Reloaded) {
             problem = problems.first_line(),
             "the changed candidate rules are wrong; the old ones go on counting and traffic is not affected: mend the file, it is read again by itself"
         ),
+    }
+}
+
+/// Says in the log what a look at the files of TLS came to; nothing if nothing had changed.
+pub fn log_tls_reload(side: TlsSide, outcome: &tls::Reloaded) {
+    let side = match side {
+        TlsSide::Inbound => "inbound",
+        TlsSide::Upstream => "upstream",
+    };
+    match outcome {
+        tls::Reloaded::Unchanged => {}
+        tls::Reloaded::Swapped { now, warnings } => {
+            tracing::info!(side, now, "TLS files reloaded; connections that are open keep what they have");
+            warnings.iter().for_each(|warning| tracing::warn!(side, "{}", warning.one_line()));
+        }
+        tls::Reloaded::Kept(problems) => tracing::error!(
+            side,
+            problem = problems.first_line(),
+            "the changed TLS files are wrong; what was in force stays and traffic is not affected: mend the file, it is read again by itself"
+        ),
+    }
+}
+
+fn tls_side_status(standing: tls::Standing) -> TlsSideStatus {
+    let certificates = standing.certificates.iter().map(|certificate| CertificateStatus {
+        subject: certificate.subject.clone(),
+        names: certificate.names.clone(),
+        not_before: certificate.not_before.text.clone(),
+        not_after: certificate.not_after.text.clone(),
+    });
+    TlsSideStatus {
+        certificates: certificates.collect(),
+        loaded_at_epoch_seconds: standing.last_success_epoch,
+        last_error: standing.last_error,
     }
 }
 

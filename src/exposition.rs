@@ -10,7 +10,7 @@ use crate::moment::Moment;
 use crate::proxy::Shared;
 use crate::sampling::RuleName;
 use crate::sampling::rule::RuleState;
-use crate::telemetry::{Histogram, Merged, UpstreamError, WorkerTally};
+use crate::telemetry::{Histogram, Merged, Refusal, UpstreamError, WorkerTally};
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::fmt::Write;
@@ -84,6 +84,7 @@ impl Exposition {
             self.decisions(now);
             self.sinks();
             self.rules();
+            self.tls();
         });
         let mut text = self.handle.render();
         self.changing(&mut text, now);
@@ -112,10 +113,15 @@ impl Exposition {
         }
         counter!("collimator_upstream_retries_total", "direction" => "inbound", "reason" => "dead_connection")
             .absolute(counted.sum(|worker| worker.retries.get()));
-        counter!("collimator_connections_refused_total", "reason" => "overloaded")
-            .absolute(counted.sum(|worker| worker.overloaded.get()));
-        counter!("collimator_connections_refused_total", "reason" => "head_bytes")
-            .absolute(counted.sum(|worker| worker.heads_refused.get()));
+        for refusal in Refusal::ALL {
+            counter!("collimator_connections_refused_total", "reason" => refusal.reason())
+                .absolute(counted.sum(|worker| worker.refusals(refusal)));
+        }
+        gauge!("collimator_tunnels").set(counted.sum(|worker| worker.tunnels.get()) as f64);
+        counter!("collimator_tunnel_bytes_total", "direction" => "to_application")
+            .absolute(counted.sum(|worker| worker.tunnel_bytes_in.get()));
+        counter!("collimator_tunnel_bytes_total", "direction" => "to_client")
+            .absolute(counted.sum(|worker| worker.tunnel_bytes_out.get()));
         let mut headers = std::collections::BTreeMap::new();
         for (format, outcome, n) in counted.workers.iter().flat_map(|worker| worker.headers_read()) {
             *headers.entry((format, outcome)).or_insert(0) += n;
@@ -187,6 +193,32 @@ impl Exposition {
         gauge!("collimator_rules_last_reload_success").set(f64::from(u8::from(reloads.last_succeeded)));
         gauge!("collimator_rules_last_reload_success_timestamp_seconds")
             .set(reloads.last_success_epoch as f64);
+    }
+
+    fn tls(&self) {
+        let counted = &self.counted;
+        let mut handshakes = std::collections::BTreeMap::new();
+        for (side, result, n) in counted.workers.iter().flat_map(|worker| worker.handshakes()) {
+            *handshakes.entry((side, result)).or_insert(0) += n;
+        }
+        for ((side, result), n) in handshakes {
+            counter!("collimator_tls_handshakes_total", "side" => side, "result" => result).absolute(n);
+        }
+        let (mut successes, mut failures, mut all_right) = (0, 0, true);
+        let inbound = counted.shared.tls.as_ref().map(|side| ("inbound", side.standing()));
+        let upstream = counted.shared.upstream_tls.as_ref().map(|side| ("upstream", side.standing()));
+        for (side, standing) in inbound.into_iter().chain(upstream) {
+            if let Some(expiry) = standing.expires_epoch() {
+                gauge!("collimator_tls_certificate_expiry_timestamp_seconds", "side" => side)
+                    .set(expiry as f64);
+            }
+            successes += standing.successes;
+            failures += standing.failures;
+            all_right &= standing.last_error.is_none();
+        }
+        counter!("collimator_tls_reload_total", "result" => "success").absolute(successes);
+        counter!("collimator_tls_reload_total", "result" => "failure").absolute(failures);
+        gauge!("collimator_tls_last_reload_success").set(f64::from(u8::from(all_right)));
     }
 
     /// Series whose labels change with a reload; the exporter would go on telling the old ones.
@@ -330,7 +362,11 @@ fn describe() {
         ("collimator_requests_total", "Requests answered; 499 are clients that left before the answer."),
         ("collimator_upstream_errors_total", "Requests the application did not answer, or not to the end."),
         ("collimator_upstream_retries_total", "Requests sent again because a pooled connection was dead."),
-        ("collimator_connections_refused_total", "Connections turned away."),
+        (
+            "collimator_connections_refused_total",
+            "Connections and requests ended by one of the sidecar's limits, or because they were not one unambiguous request.",
+        ),
+        ("collimator_tunnel_bytes_total", "Bytes carried by upgraded connections, such as WebSockets."),
         (
             "collimator_trace_headers_total",
             "Requests by the trace header they brought and what was made of it.",
@@ -362,10 +398,13 @@ fn describe() {
         ("collimator_segments_rejected_total", "Segments the sink refused."),
         ("collimator_emit_bytes_total", "Bytes of documents delivered."),
         ("collimator_rules_reload_total", "Attempts to load changed rules."),
+        ("collimator_tls_handshakes_total", "TLS handshakes, by what came of them."),
+        ("collimator_tls_reload_total", "Attempts to load certificates and keys; those at start count."),
     ] {
         describe_counter!(name, help);
     }
     for (name, help) in [
+        ("collimator_tunnels", "Upgraded connections that are open."),
         ("collimator_requests_in_flight", "Requests not yet answered to the last byte."),
         ("collimator_connections", "Open client connections."),
         (
@@ -378,6 +417,14 @@ fn describe() {
         (
             "collimator_rules_last_reload_success_timestamp_seconds",
             "When rules were last loaded, in seconds since 1970.",
+        ),
+        (
+            "collimator_tls_certificate_expiry_timestamp_seconds",
+            "When the first of the certificates shown expires, in seconds since 1970.",
+        ),
+        (
+            "collimator_tls_last_reload_success",
+            "Whether the last attempt to load certificates and keys succeeded; 1 also without TLS.",
         ),
         ("collimator_build_info", "Version and revision; always 1."),
         (

@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | 0 words | [`moment`], [`trace`], [`status`] | hold values |
 //! | 1 judgment | [`sampling`], [`segment`] | decide; time and chance come in as arguments |
-//! | 2 windows | [`clock`], [`telemetry`], [`config`], [`lint`], [`explain`], [`rules_test`], [`logging`], [`store`], [`emit`], [`fetch`], [`whereabouts`], [`descriptors`] | touch the world, except serving HTTP |
+//! | 2 windows | [`clock`], [`telemetry`], [`config`], [`tls`], [`lint`], [`explain`], [`rules_test`], [`logging`], [`store`], [`emit`], [`fetch`], [`whereabouts`], [`descriptors`] | touch the world, except serving HTTP |
 //! | 3 HTTP | [`proxy`], [`exposition`], [`console`], [`control`], [`admin`] | serve |
 //! | 4 assembly | [`app`] | know every part |
 //! | 5 commands | [`cli`] | print |
@@ -50,6 +50,7 @@ pub mod segment;
 pub mod clock;
 pub mod telemetry;
 pub mod config;
+pub mod tls;
 pub mod lint;
 pub mod explain;
 pub mod rules_test;

@@ -104,6 +104,50 @@ pub struct Outcome {
     pub application: Option<ApplicationPart>,
     /// What it is recorded for, if it was not kept.
     pub captured: Option<Captured>,
+    /// How a gRPC call went, whatever HTTP's status says.
+    pub grpc_status: Option<GrpcStatus>,
+}
+
+impl Outcome {
+    /// The status that says how it went: gRPC's own where there is one, in HTTP's terms.
+    fn judged(&self, status: Option<u16>) -> Option<u16> {
+        self.grpc_status.map(GrpcStatus::as_http).or(status)
+    }
+}
+
+/// The status of a gRPC call, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrpcStatus(u16);
+
+impl GrpcStatus {
+    /// What a status that is no number means.
+    pub const UNKNOWN: GrpcStatus = GrpcStatus(2);
+
+    /// The status of HTTP that says the same, as Google's `rpc.Code` lists them; an unknown one is a fault.
+    pub fn as_http(self) -> u16 {
+        match self.0 {
+            0 => 200,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        }
+    }
+}
+
+impl std::str::FromStr for GrpcStatus {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<GrpcStatus, Self::Err> {
+        text.parse().map(GrpcStatus)
+    }
 }
 
 /// What the application did, as seen from here. Times count from the hop's opening.
@@ -167,6 +211,9 @@ impl Hop {
         }
         if let Some(captured) = outcome.captured {
             annotations.push(("captured", Annotation::Text(captured.as_str().to_owned())));
+        }
+        if let Some(GrpcStatus(status)) = outcome.grpc_status {
+            annotations.push(("grpc_status", Annotation::Text(status.to_string())));
         }
         let mut url =
             String::with_capacity(request.scheme.len() + 3 + request.host.len() + request.path.len());

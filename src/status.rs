@@ -33,6 +33,44 @@ pub struct SidecarStatus {
     pub sinks: Vec<SinkStatus>,
     /// Segments kept in memory; all zero without such a sink.
     pub store: StoreStatus,
+    /// Where TLS is spoken.
+    pub tls: TlsStatus,
+}
+
+/// Where TLS is spoken, and by which certificates. Never a key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsStatus {
+    /// With clients; `None` without TLS.
+    pub inbound: Option<TlsSideStatus>,
+    /// With the application; `None` without TLS.
+    pub upstream: Option<TlsSideStatus>,
+}
+
+/// One side's certificates and their last reload.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsSideStatus {
+    /// Shown to the other side, the own one first; empty if none is.
+    pub certificates: Vec<CertificateStatus>,
+    /// When the files were last right, in seconds since 1970.
+    pub loaded_at_epoch_seconds: u64,
+    /// Why the last reload was refused; `None` if it was not.
+    pub last_error: Option<String>,
+}
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CertificateStatus {
+    /// `CN=shop.internal, O=Shop`; may be empty.
+    pub subject: String,
+    /// The names and addresses it is good for.
+    pub names: Vec<String>,
+    /// RFC 3339.
+    pub not_before: String,
+    /// RFC 3339.
+    pub not_after: String,
 }
 
 /// Inbound requests.

@@ -7,4 +7,4 @@ pub mod tally;
 pub mod worker;
 
 pub use tally::{Histogram, Merged, Tally};
-pub use worker::{UpstreamError, WorkerTally};
+pub use worker::{Handshake, Refusal, TlsSide, UpstreamError, WorkerTally};

@@ -8,6 +8,7 @@ use crate::config::rules::places::Places;
 use crate::config::rules::{self, Source};
 use crate::config::{self, Entry, Environment, Problem, Problems, RulesSource, RunFlags, Settings, Severity};
 use crate::lint::{self, Options};
+use crate::tls::Sides;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -124,6 +125,13 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
                 if !matches!(settings.service_name.source, config::Source::HostName | config::Source::Default)
                 {
                     service_name = service_name.or_else(|| Some(settings.service_name.value.clone()));
+                }
+                match Sides::start(&settings, Clock::start().now()) {
+                    Ok(sides) => {
+                        outcome.n_files += sides.files();
+                        outcome.problems.append(sides.warnings);
+                    }
+                    Err(problems) => outcome.problems.append(problems),
                 }
                 outcome.settings = settings.entries();
             }

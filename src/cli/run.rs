@@ -21,7 +21,7 @@ pub(super) async fn run(flags: &RunFlags) -> Exit {
     }
     match app::run(settings, Some(logging)).await {
         Ok(()) => Exit::Success,
-        Err(StartError::Rules(problems)) => {
+        Err(StartError::Rules(problems) | StartError::Tls(problems)) => {
             eprintln!("{problems}");
             Exit::Usage
         }

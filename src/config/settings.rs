@@ -22,11 +22,15 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 mod readers;
+mod tls;
+
+pub use tls::{TlsSettings, UpstreamTlsSettings};
 
 const UNREADABLE: &str = "S000";
 const MISSING: &str = "S004";
 const CONTRADICTION: &str = "S008";
 const OVERRIDDEN: &str = "S102";
+const UNUSED: &str = "S103";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -67,6 +71,10 @@ pub struct Settings {
     pub header_case: Sourced<HeaderCase>,
     /// Connections at one time.
     pub max_connections: Sourced<usize>,
+    /// TLS towards clients.
+    pub tls: TlsSettings,
+    /// TLS towards the application.
+    pub upstream_tls: UpstreamTlsSettings,
     /// Which requests get a log line.
     pub access_log: Sourced<AccessLevel>,
     /// The least important log lines shown.
@@ -171,6 +179,8 @@ impl Settings {
                 |text| values::count(text, MOST_CONNECTIONS).map(NonZeroUsize::get),
                 || 10_000,
             ),
+            tls: TlsSettings::read(&mut gather),
+            upstream_tls: UpstreamTlsSettings::read(&mut gather),
             access_log: gather.one(&table::ACCESS_LOG, AccessLevel::read, AccessLevel::default),
             log_level: gather.one(&table::LOG_LEVEL, values::level, || LevelFilter::INFO),
             log_format: gather.one(&table::LOG_FORMAT, LogFormat::read, LogFormat::default),
@@ -209,6 +219,8 @@ impl Settings {
             let hint = "name the port of the application, or let the sidecar listen on another one";
             gather.error_at(&self.upstream.source, contradiction(message, hint));
         }
+        self.tls.agree(gather);
+        self.upstream_tls.agree(&self.upstream, gather);
         if self.sample_all.value && self.rules.value != RulesSource::BuiltIn {
             let place = self.sample_all.source.to_string();
             let problem =
@@ -234,26 +246,20 @@ impl Settings {
 
     /// Every setting with its value and source, in the order of `--help`.
     pub fn entries(&self) -> Vec<Entry> {
-        fn entry<T>(setting: &'static Setting, sourced: &Sourced<T>, text: impl Fn(&T) -> String) -> Entry {
-            Entry { key: setting.key, value: text(&sourced.value), source: sourced.source.to_string() }
-        }
         fn plain<T: ToString>(value: &T) -> String {
             value.to_string()
         }
-        let path = |path: &Option<PathBuf>| {
-            path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
-        };
         let duration = |duration: &Duration| duration_text(*duration);
         let sinks =
             |sinks: &Vec<Destination>| sinks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        vec![
+        let mut entries = vec![
             entry(&table::UPSTREAM, &self.upstream, plain),
             entry(&table::LISTEN, &self.listen, plain),
             entry(&table::ADMIN, &self.admin, plain),
             entry(&table::METRICS, &self.metrics, plain),
             entry(&table::SERVICE_NAME, &self.service_name, plain),
             entry(&table::RULES, &self.rules, plain),
-            entry(&table::CANDIDATE, &self.candidate, path),
+            entry(&table::CANDIDATE, &self.candidate, path_text),
             entry(&table::SINKS, &self.sinks, sinks),
             entry(&table::TRUST, &self.trust, plain),
             entry(&table::WORKERS, &self.workers, plain),
@@ -264,12 +270,25 @@ impl Settings {
             entry(&table::DRAIN_TIMEOUT, &self.drain_timeout, duration),
             entry(&table::HEADER_CASE, &self.header_case, plain),
             entry(&table::MAX_CONNECTIONS, &self.max_connections, plain),
+        ];
+        entries.extend(self.tls.entries());
+        entries.extend(self.upstream_tls.entries());
+        entries.extend([
             entry(&table::ACCESS_LOG, &self.access_log, plain),
             entry(&table::LOG_LEVEL, &self.log_level, |level| level.to_string().to_ascii_lowercase()),
             entry(&table::LOG_FORMAT, &self.log_format, plain),
-            entry(&table::PORT_FILE, &self.port_file, path),
-        ]
+            entry(&table::PORT_FILE, &self.port_file, path_text),
+        ]);
+        entries
     }
+}
+
+fn entry<T>(setting: &'static Setting, sourced: &Sourced<T>, text: impl Fn(&T) -> String) -> Entry {
+    Entry { key: setting.key, value: text(&sourced.value), source: sourced.source.to_string() }
+}
+
+fn path_text(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
 }
 
 fn contradiction(message: String, hint: &str) -> Wrong {

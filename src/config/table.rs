@@ -22,7 +22,7 @@ pub enum Takes {
     Text,
     /// An address and a port.
     Address,
-    /// `http://host:port`.
+    /// `http://host:port`, `https://` or `h2c://`.
     Url,
     /// `200ms`, `1.5s`, `2m`, `1h`.
     Duration,
@@ -119,7 +119,7 @@ pub(super) static LISTEN: Setting = Setting::new("listen", "listen", "ADDRESS:PO
 pub(super) static UPSTREAM: Setting = Setting::new("upstream", "upstream", "URL")
     .takes(Takes::Url)
     .default("none: required")
-    .help("The application, as http://host or http://host:port; a path, user or query is refused");
+    .help("The application, as http://host:port, https://host:port, or h2c://host:port (HTTP/2 without TLS, for gRPC); a path, user or query is refused");
 pub(super) static ADMIN: Setting = Setting::new("admin", "admin", "ADDRESS:PORT")
     .takes(Takes::Address)
     .default("127.0.0.1:9901")
@@ -190,6 +190,31 @@ pub(super) static MAX_CONNECTIONS: Setting = Setting::new("limits.connections", 
     .takes(Takes::Count(MOST_CONNECTIONS))
     .default("10000")
     .help("Connections at one time, 1 to 1000000; more are answered 503");
+pub(super) static TLS_CERT: Setting = Setting::new("tls.cert", "tls-cert", "PATH").default("none: no TLS").help(
+    "Speak TLS 1.2 and 1.3 with clients: PEM file of the certificate, first, and of what links it to a root; a change is live within 2 s",
+);
+pub(super) static TLS_KEY: Setting = Setting::new("tls.key", "tls-key", "PATH")
+    .default("none")
+    .help("PEM file of its private key (PKCS#8, SEC1 or PKCS#1), readable by the sidecar's user alone");
+pub(super) static TLS_CLIENT_CA: Setting = Setting::new("tls.client_ca", "tls-client-ca", "PATH")
+    .default("none: clients need no certificate")
+    .help("PEM file of the authorities one of which must have signed each client's certificate; without one no client is served");
+pub(super) static UPSTREAM_CA: Setting = Setting::new("upstream_tls.ca", "upstream-ca", "PATH")
+    .default("the system's roots, and Mozilla's where it has none")
+    .help("PEM file of the authorities, and no others, that may have signed the certificate of an https:// application; a change is live within 2 s");
+pub(super) static UPSTREAM_CERT: Setting = Setting::new("upstream_tls.cert", "upstream-cert", "PATH")
+    .default("none")
+    .help("PEM file of the certificate shown to an https:// application that asks for one");
+pub(super) static UPSTREAM_KEY: Setting = Setting::new("upstream_tls.key", "upstream-key", "PATH")
+    .default("none")
+    .help("PEM file of its private key (PKCS#8, SEC1 or PKCS#1), readable by the sidecar's user alone");
+pub(super) static UPSTREAM_SERVER_NAME: Setting = Setting::new(
+    "upstream_tls.server_name",
+    "upstream-server-name",
+    "NAME",
+)
+.default("the upstream's host")
+.help("The name or address that the certificate of an https:// application must hold; it is always checked");
 pub(super) static ACCESS_LOG: Setting = Setting::new("log.access", "access-log", "WHICH")
     .takes(Takes::Words(AccessLevel::WORDS))
     .default("errors")
@@ -207,7 +232,7 @@ pub(super) static PORT_FILE: Setting = Setting::new("port_file", "port-file", "P
     .help("Written once listening, with the addresses bound, as JSON; for whoever asks for port 0");
 
 /// All of them, in the order of `--help`.
-pub static SETTINGS: [&Setting; 21] = [
+pub static SETTINGS: [&Setting; 28] = [
     &UPSTREAM,
     &LISTEN,
     &ADMIN,
@@ -225,6 +250,13 @@ pub static SETTINGS: [&Setting; 21] = [
     &DRAIN_TIMEOUT,
     &HEADER_CASE,
     &MAX_CONNECTIONS,
+    &TLS_CERT,
+    &TLS_KEY,
+    &TLS_CLIENT_CA,
+    &UPSTREAM_CA,
+    &UPSTREAM_CERT,
+    &UPSTREAM_KEY,
+    &UPSTREAM_SERVER_NAME,
     &ACCESS_LOG,
     &LOG_LEVEL,
     &LOG_FORMAT,

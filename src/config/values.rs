@@ -4,6 +4,7 @@
 //! told with a remedy.
 
 use super::problem::shown;
+use rustls::pki_types::ServerName;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -41,16 +42,54 @@ impl Wrong {
 /// Where the application listens. Prints as `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// What is spoken there.
+    pub scheme: Scheme,
     /// A name or an address, without brackets.
     pub host: String,
     /// Its port.
     pub port: u16,
 }
 
+impl Target {
+    /// `host:port`, as in a `Host` header.
+    pub fn authority(&self) -> String {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        format!("{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(f, "http://{open}{}{close}:{}", self.host, self.port)
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+    }
+}
+
+/// How the application is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 without TLS, known beforehand: what gRPC servers speak inside a task.
+    H2c,
+    /// TLS, and whichever of HTTP/2 and HTTP/1.1 the application chooses.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::H2c => "h2c",
+            Scheme::Https => "https",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http | Scheme::H2c => 80,
+            Scheme::Https => 443,
+        }
     }
 }
 
@@ -232,16 +271,15 @@ pub(super) fn target(text: &str) -> Result<Target, Wrong> {
             if host_port(text).is_some() { format!("write http://{}", shown(text)) } else { FORM.to_owned() };
         return Err(Wrong::new(format!("`{}` does not begin with http://", shown(text)), hint));
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" | "h2c" => {
-            return Err(Wrong::later(
-                &format!("{scheme}://"),
-                "write http://host:port; the application is spoken to in plain HTTP/1.1",
-            ));
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "h2c" => Scheme::H2c,
+        "https" => Scheme::Https,
+        _ => {
+            let message = format!("`{}` begins with none of http://, https:// and h2c://", shown(text));
+            return Err(Wrong::new(message, FORM));
         }
-        _ => return Err(Wrong::new(format!("`{}` does not begin with http://", shown(text)), FORM)),
-    }
+    };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         // What stands before it is not repeated: it may be a password.
@@ -251,18 +289,18 @@ pub(super) fn target(text: &str) -> Result<Target, Wrong> {
         let message = format!("`{}` has a path", shown(text));
         return Err(Wrong::new(
             message,
-            format!("requests keep their own; write http://{}", shown(authority)),
+            format!("requests keep their own; write {}://{}", scheme.as_str(), shown(authority)),
         ));
     }
     let (host, port) = match host_port(authority) {
         Some((host, port)) => (host, port),
         None => match host(authority) {
-            Some(host) => (host, 80),
+            Some(host) => (host, scheme.default_port()),
             None => return Err(Wrong::new(format!("`{}` is not http://host:port", shown(text)), FORM)),
         },
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok(Target { host: bare.to_owned(), port })
+    Ok(Target { scheme, host: bare.to_owned(), port })
 }
 
 pub(super) fn destination(text: &str) -> Result<Destination, Wrong> {
@@ -387,6 +425,17 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
         "" => Err(Wrong::new("the path is empty", "name a file, or leave the setting out")),
         _ => Ok(PathBuf::from(text)),
     }
+}
+
+/// What a certificate is checked against: a name, or an address without brackets.
+pub(super) fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
+    ServerName::try_from(text.to_owned()).map_err(|_| {
+        let message = format!("`{}` is not a host's name or address", shown(text));
+        Wrong::new(
+            message,
+            "write it as it stands in the certificate, without scheme, port or `*`: app.internal",
+        )
+    })
 }
 
 pub(super) fn name(text: &str) -> Result<String, Wrong> {

@@ -71,8 +71,12 @@ impl Body for Watched {
                 }
             }
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
-                    exchange.count(data.remaining());
+                if let Some(exchange) = &mut this.exchange {
+                    if let Some(data) = frame.data_ref() {
+                        exchange.count(data.remaining());
+                    } else if let Some(trailers) = frame.trailers_ref() {
+                        exchange.read_grpc_status(trailers);
+                    }
                 }
                 this.close_if_ended();
             }

@@ -1,4 +1,4 @@
-//! One client connection: its state, its socket, and the future that carries it.
+//! One client connection: its state, and the future that carries it.
 //!
 //! ```text
 //!         bytes            head complete             last byte
@@ -14,19 +14,18 @@
 //! armed or moved on the hot path. hyper's own header timer also runs on idle connections and so cannot tell a slow
 //! sender from a quiet one.
 
-use super::heads::{Head, Room};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::telemetry::Refusal;
+use hyper::body::{Body, Incoming};
+use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::rt::{Read, Write};
-use socket2::SockRef;
-use std::io::ErrorKind;
-use std::net::Shutdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use hyper::server::conn::{http1, http2};
+use hyper::service::HttpService;
 
 /// Time, in seconds of the worker's sweep; good enough for limits of ten seconds and more.
 pub(super) type Tick = u32;
@@ -37,12 +36,6 @@ const HEAD_LIMIT: Tick = 10;
 const IDLE_LIMIT: Tick = 75;
 /// How long a body may stand still because of the client, in either direction.
 const STALL_LIMIT: Tick = 30;
-
-/// Said where there is no room for a head.
-const NO_ROOM: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n\
-    too many bytes of request heads\n";
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +49,14 @@ pub(super) enum Phase {
     Application,
     /// The client owes us more of its body, or has not yet taken the bytes it was given.
     Client,
+}
+
+/// What bytes that came belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    HeadBegins,
+    Head,
+    Body,
 }
 
 /// What a connection is told to do.
@@ -95,46 +96,45 @@ impl ConnectionState {
         self.since.store(now, Ordering::Relaxed);
     }
 
-    fn is_idle(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Idle as u8
-    }
-
-    fn is_reading_head(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::ReadingHead as u8
-    }
-
     /// Asks the connection to close once its present request is answered.
     pub(super) fn finish(&self) {
-        self.tell(Order::Finish);
+        let _ = self.tell(Order::Finish);
     }
 
-    /// Closes the connection now.
-    pub(super) fn cut(&self) {
-        self.tell(Order::Cut);
+    /// Closes the connection now. Returns whether this is news to it.
+    pub(super) fn cut(&self) -> bool {
+        self.tell(Order::Cut)
     }
 
-    /// Keeps the limits; to be called once a tick.
-    pub(super) fn sweep(&self, now: Tick) {
+    /// Keeps the limits; to be called once a tick. Tells which one ended the connection, if one did.
+    pub(super) fn sweep(&self, now: Tick) -> Option<Refusal> {
         let age = now.saturating_sub(self.since.load(Ordering::Relaxed));
         let phase = self.phase.load(Ordering::Relaxed);
-        // A connection that was asked to close for idleness and does not is one whose client does not read.
-        if (phase == Phase::ReadingHead as u8 && age > HEAD_LIMIT)
-            || (phase == Phase::Client as u8 && age > STALL_LIMIT)
-            || (phase == Phase::Idle as u8 && age > IDLE_LIMIT + HEAD_LIMIT)
-        {
-            self.cut();
-        } else if phase == Phase::Idle as u8 && age > IDLE_LIMIT {
+        let refusal = match phase {
+            _ if phase == Phase::ReadingHead as u8 && age > HEAD_LIMIT => Some(Refusal::SlowHead),
+            _ if phase == Phase::Client as u8 && age > STALL_LIMIT => Some(Refusal::Stalled),
+            // It was asked to close for idleness and does not: its client does not read.
+            _ if phase == Phase::Idle as u8 && age > IDLE_LIMIT + HEAD_LIMIT => Some(Refusal::Stalled),
+            _ => None,
+        };
+        if refusal.is_some() {
+            return if self.cut() { refusal } else { None };
+        }
+        if phase == Phase::Idle as u8 && age > IDLE_LIMIT {
             self.finish();
         }
+        None
     }
 
-    fn tell(&self, order: Order) {
-        if self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8 {
+    fn tell(&self, order: Order) -> bool {
+        let news = self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8;
+        if news {
             let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(waker) = waker {
                 waker.wake();
             }
         }
+        news
     }
 }
 
@@ -143,131 +143,81 @@ impl ConnectionState {
 pub(super) struct Progress {
     state: Arc<ConnectionState>,
     tick: Arc<AtomicU32>,
+    /// The place that a request of HTTP/2 takes on its connection.
+    stream: Option<Arc<OpenStream>>,
 }
 
 impl Progress {
     pub(super) fn new(state: Arc<ConnectionState>, tick: Arc<AtomicU32>) -> Progress {
-        Progress { state, tick }
+        Progress { state, tick, stream: None }
+    }
+
+    /// The progress of one request among several on this connection.
+    ///
+    /// Its phases are its own and have no limits: a stream of gRPC may be silent in both directions for hours. The
+    /// connection is busy for as long as it has such a request; a client that is gone is found out by pings.
+    pub(super) fn of_stream(&self, streams: &Arc<AtomicU32>) -> Progress {
+        if streams.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.state.enter(Phase::Application, self.tick());
+        }
+        let stream = OpenStream { connection: self.clone(), streams: Arc::clone(streams) };
+        Progress {
+            state: Arc::new(ConnectionState::new(self.tick())),
+            tick: Arc::clone(&self.tick),
+            stream: Some(Arc::new(stream)),
+        }
+    }
+
+    /// The time, in seconds of the sweep.
+    pub(super) fn tick(&self) -> Tick {
+        self.tick.load(Ordering::Relaxed)
     }
 
     /// The phase begins, unless it has already.
     pub(super) fn enter(&self, phase: Phase) {
         if self.state.phase.load(Ordering::Relaxed) != phase as u8 {
-            self.state.enter(phase, self.tick.load(Ordering::Relaxed));
+            self.state.enter(phase, self.tick());
+        }
+    }
+
+    /// Bytes came. If nothing was going on, a head begins.
+    pub(super) fn arrived(&self) -> Arrival {
+        match self.state.phase.load(Ordering::Relaxed) {
+            phase if phase == Phase::Idle as u8 => {
+                self.state.enter(Phase::ReadingHead, self.tick());
+                Arrival::HeadBegins
+            }
+            phase if phase == Phase::ReadingHead as u8 => Arrival::Head,
+            _ => Arrival::Body,
         }
     }
 
     /// The client was given bytes to take; its time starts again.
     pub(super) fn moved(&self) {
-        self.state.enter(Phase::Client, self.tick.load(Ordering::Relaxed));
+        self.state.enter(Phase::Client, self.tick());
+    }
+
+    /// Asks the connection to close once its present requests are answered.
+    pub(super) fn finish(&self) {
+        match &self.stream {
+            Some(stream) => stream.connection.state.finish(),
+            None => self.state.finish(),
+        };
     }
 }
 
-/// A client's socket that notes when a request begins to arrive.
+/// One of a connection's streams, until nothing of its request is left.
 #[derive(Debug)]
-pub(super) struct Socket {
-    stream: TcpStream,
-    progress: Progress,
-    head: Head,
-    /// There was no room for its head, and it has been told so.
-    refused: bool,
+struct OpenStream {
+    connection: Progress,
+    streams: Arc<AtomicU32>,
 }
 
-impl Socket {
-    pub(super) fn new(stream: TcpStream, progress: Progress, head: Head) -> Socket {
-        Socket { stream, progress, head, refused: false }
-    }
-
-    /// Notes `n` bytes that have come. `false` if they are of a head that cannot be carried.
-    fn note(&mut self, n: usize) -> bool {
-        if self.progress.state.is_idle() {
-            self.progress.enter(Phase::ReadingHead);
-            self.head.begin();
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connection.state.enter(Phase::Idle, self.connection.tick());
         }
-        if !self.progress.state.is_reading_head() {
-            return true;
-        }
-        match self.head.grow(n) {
-            Room::Enough => true,
-            Room::Scarce => {
-                self.progress.state.finish();
-                true
-            }
-            Room::None => false,
-        }
-    }
-
-    /// Says that there is no room, and that nothing more will be said.
-    fn refuse(&mut self) {
-        self.refused = true;
-        let socket = SockRef::from(&self.stream);
-        let _ = socket.send(NO_ROOM);
-        let _ = socket.shutdown(Shutdown::Write);
-    }
-
-    /// Reads and forgets until the client ends or the sweep does: closing with bytes unread would reset the connection
-    /// before the answer is read.
-    fn discard(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let mut bytes = [0; 4096];
-        loop {
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(Err(ErrorKind::ConnectionAborted.into())),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        if self.refused {
-            return self.discard(cx);
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let n = buffer.filled().len() - before;
-        if n > 0 && !self.note(n) {
-            buffer.set_filled(before);
-            self.refuse();
-            return self.discard(cx);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 }
 
@@ -277,17 +227,46 @@ pub(super) trait Finish: Future {
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<I, B, S> Finish for hyper::server::conn::http1::Connection<I, S>
+impl<I, B, S> Finish for http1::UpgradeableConnection<I, S>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S: HttpService<Incoming, ResBody = B>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: Read + Write + Unpin,
-    B: hyper::body::Body + 'static,
+    I: Read + Write + Unpin + Send + 'static,
+    B: Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+}
+
+impl<I, B, S, E> Finish for http2::Connection<I, S, E>
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: Read + Write + Unpin,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: Http2ServerConnExec<S::Future, B>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Something that has no good place to stop, but an end.
+pub(super) struct ToItsEnd<F>(pub(super) Pin<Box<F>>);
+
+impl<F: Future> Future for ToItsEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<F: Future> Finish for ToItsEnd<F> {
+    fn finish(self: Pin<&mut Self>) {}
 }
 
 /// Carries a connection until it ends or is told to.
@@ -305,9 +284,10 @@ impl<C: Finish> Carried<C> {
 }
 
 impl<C: Finish> Future for Carried<C> {
-    type Output = ();
+    /// `None` if it was cut.
+    type Output = Option<C::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if !this.registered {
             // A task's waker stays good for the task's whole life, so once is enough.
@@ -318,11 +298,15 @@ impl<C: Finish> Future for Carried<C> {
         if order != this.heard {
             this.heard = order;
             if order == Order::Cut as u8 {
-                return Poll::Ready(());
+                return Poll::Ready(None);
+            }
+            // What has arrived is read first: hyper closes a connection on which it has seen nothing yet.
+            if let Poll::Ready(output) = this.connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
             }
             this.connection.as_mut().finish();
         }
-        this.connection.as_mut().poll(cx).map(|_| ())
+        this.connection.as_mut().poll(cx).map(Some)
     }
 }
 
@@ -334,7 +318,7 @@ mod tests {
     fn check(phase: Phase, age: Tick, expected: Order) {
         let state = ConnectionState::new(0);
         state.enter(phase, 100);
-        state.sweep(100 + age);
+        let _ = state.sweep(100 + age);
         assert_eq!(state.order.load(Ordering::Relaxed), expected as u8, "{phase:?} for {age}");
     }
 
@@ -353,8 +337,9 @@ mod tests {
     #[test]
     fn a_connection_that_never_sends_is_a_slow_sender() {
         let state = ConnectionState::new(5);
-        state.sweep(16);
+        assert_eq!(state.sweep(16), Some(Refusal::SlowHead));
         assert_eq!(state.order.load(Ordering::Relaxed), Order::Cut as u8);
+        assert_eq!(state.sweep(17), None, "it is counted once");
     }
 
     #[test]

@@ -15,14 +15,18 @@ use super::connection::{Phase, Progress};
 use super::upstream::{Failed, Lease};
 use crate::moment::Moment;
 use crate::sampling::rule::RuleName;
-use crate::segment::{ApplicationPart, Client, Failure, Hop, Outcome, RequestFacts};
+use crate::segment::{ApplicationPart, Client, Failure, GrpcStatus, Hop, Outcome, RequestFacts};
 use crate::trace::SegmentId;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{HeaderValue, Method, Uri};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// nginx's status for a client that left before it had an answer; only in metrics and logs.
 const CLIENT_CLOSED: u16 = 499;
+
+const GRPC: &[u8] = b"application/grpc";
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What an answer that broke off counts as when it is asked whether it is to be captured.
 const BAD_GATEWAY: u16 = 502;
@@ -66,6 +70,8 @@ pub(super) struct Exchange {
     /// What we answered.
     status: Option<u16>,
     bytes: u64,
+    is_grpc: bool,
+    grpc_status: Option<GrpcStatus>,
 }
 
 impl Exchange {
@@ -81,6 +87,8 @@ impl Exchange {
             answered: None,
             status: None,
             bytes: 0,
+            is_grpc: false,
+            grpc_status: None,
         }
     }
 
@@ -90,9 +98,22 @@ impl Exchange {
     }
 
     /// The application's head has come.
-    pub(super) fn answer(&mut self, status: u16) {
+    pub(super) fn answer(&mut self, status: u16, headers: &HeaderMap) {
         self.answered = Some(status);
         self.status = Some(status);
+        self.is_grpc = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC));
+        // An answer without messages has its status here.
+        self.read_grpc_status(headers);
+    }
+
+    /// The answer's trailers have come; gRPC says there how it went.
+    pub(super) fn read_grpc_status(&mut self, headers: &HeaderMap) {
+        if self.is_grpc
+            && let Some(status) = headers.get(GRPC_STATUS)
+        {
+            let number = status.to_str().ok().and_then(|text| text.parse().ok());
+            self.grpc_status = Some(number.unwrap_or(GrpcStatus::UNKNOWN));
+        }
     }
 
     /// We answer ourselves, with so many bytes of body.
@@ -169,6 +190,7 @@ impl Exchange {
             None => return,
             Some(standby) => {
                 // An answer that broke off had a good status in its head, and is a fault all the same.
+                let status = self.grpc_status.map_or(status, GrpcStatus::as_http);
                 let status = if failure.is_some() { status.max(BAD_GATEWAY) } else { status };
                 let Some(captured) = standby.capture(status, elapsed, hop.opened.later(elapsed)) else {
                     return;
@@ -189,6 +211,7 @@ impl Exchange {
                 status: self.answered,
             }),
             captured,
+            grpc_status: self.grpc_status,
         };
         let facts = RequestFacts {
             scheme: self.asked.scheme,

@@ -15,6 +15,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Fields that a `Connection` header cannot take away: without them a message would be framed, routed or traced
@@ -34,23 +35,62 @@ fn is_protected(name: &HeaderName) -> bool {
     .contains(name)
 }
 
-/// Removes the fields that speak of one connection only, and those that `Connection` names.
+/// Removes the fields that speak of one connection only, and those that `Connection` names. `Trailer` stays: it speaks
+/// of the message.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let nominated: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| !is_protected(name))
-            .collect();
-        headers.remove(header::CONNECTION);
-        for name in nominated {
-            headers.remove(name);
+    const ALWAYS: [HeaderName; 6] =
+        [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::UPGRADE, HTTP2_SETTINGS];
+    if !ALWAYS.iter().any(|name| headers.contains_key(name)) {
+        return;
+    }
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !is_protected(name))
+        .collect();
+    retain(headers, |name| !ALWAYS.contains(name) && !nominated.contains(name));
+}
+
+/// Keeps the order, which `HeaderMap::remove` does not.
+fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName) -> bool) {
+    let all = std::mem::take(headers);
+    headers.reserve(all.keys_len());
+    let mut last = None;
+    for (name, value) in all {
+        // Further values of a name come without it.
+        if name.is_some() {
+            last = name.filter(&keeps);
+        }
+        if let Some(name) = &last {
+            headers.append(name, value);
         }
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::TRAILER, header::UPGRADE] {
-        headers.remove(name);
+}
+
+/// Whether the sender of a request takes trailers.
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Puts back what [`remove_hop_by_hop`] took of `TE`: we pass trailers, and whoever sends `TE` has to say so.
+pub(super) fn write_takes_trailers(headers: &mut HeaderMap) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.append(header::CONNECTION, HeaderValue::from_static("te"));
+}
+
+/// Joins the cookies that HTTP/2 lets a client send one by one (RFC 9113 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let crumbs: Vec<&[u8]> = fields(headers, &header::COOKIE).collect();
+        if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, cookie);
+        }
     }
 }
 
@@ -190,9 +230,23 @@ mod tests {
             ("x-kept", "1"),
         ]);
         remove_hop_by_hop(&mut headers);
-        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["host", "x-amzn-trace-id", "x-kept"]);
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-amzn-trace-id", "host", "x-kept"], "in the order in which they came");
+    }
+
+    #[test]
+    fn trailers_are_asked_for_again_and_cookies_joined() {
+        let mut headers =
+            map(&[("te", "gzip;q=0.5, Trailers"), ("cookie", "a=1"), ("x", "1"), ("cookie", "b=2")]);
+        assert!(takes_trailers(&headers));
+        remove_hop_by_hop(&mut headers);
+        assert!(!takes_trailers(&headers));
+        write_takes_trailers(&mut headers);
+        join_cookies(&mut headers);
+        assert_eq!(headers["te"], "trailers");
+        assert_eq!(headers["connection"], "te");
+        assert_eq!(headers["cookie"], "a=1; b=2");
+        assert_eq!(headers.get_all("cookie").iter().count(), 1);
     }
 
     #[test]

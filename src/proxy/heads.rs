@@ -11,7 +11,7 @@
 //! ```
 
 use super::{MAX_HEAD, Shared};
-use crate::telemetry::WorkerTally;
+use crate::telemetry::{Refusal, WorkerTally};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -67,7 +67,7 @@ impl Head {
         let before = self.shared.heads.0.fetch_add(more, Ordering::Relaxed);
         if before + more > BUDGET {
             self.shared.heads.0.fetch_sub(more, Ordering::Relaxed);
-            self.tally.heads_refused.add(1);
+            self.tally.refused(Refusal::HeadMemory);
             return Room::None;
         }
         self.taken = needed;

@@ -10,20 +10,23 @@
 //!
 //! Nothing here waits for telemetry, takes a lock, or can fail the request because of a trace header.
 
-use super::Worker;
 use super::body::Watched;
-use super::connection::Progress;
+use super::connection::{Phase, Progress};
 use super::exchange::{Asked, Exchange, host_of};
 use super::headers::{self, HeaderAttributes, Peer};
-use super::upstream::{Failed, Outbound};
+use super::strict::{self, Refused};
+use super::upstream::{Failed, Gate, Outbound, Speak};
+use super::{Worker, tunnel};
 use crate::moment::Moment;
 use crate::sampling::trust::Standing;
 use crate::sampling::{Facts, Verdict};
 use crate::segment::{Client, Hop};
-use crate::telemetry::UpstreamError;
+use crate::telemetry::{Refusal, UpstreamError};
 use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT,
+};
+use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::rc::Rc;
@@ -42,12 +45,8 @@ pub(super) async fn serve(
     mut request: Request<Incoming>,
 ) -> Response<Watched> {
     let opened = worker.clock.now();
-    if let Err((status, reason)) = check(&request) {
-        worker.tally.answered(request.method(), status.as_u16());
-        let mut response = ours(status, "bad-request", format!("{reason}\n"));
-        // After a doubt about one request, nothing that follows on its connection can be trusted either.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return response;
+    if let Err(refused) = strict::check(&request).and_then(|()| has_room(&worker)) {
+        return refuse(&worker, &progress, &request, &refused);
     }
 
     // 1 Read.
@@ -71,6 +70,8 @@ pub(super) async fn serve(
         client: client(&worker, &peer, &request),
         scheme: peer.scheme,
     };
+    let version = request.version();
+    let upgrade = worker.pool.can_upgrade().then(|| tunnel::Asked::of(&mut request)).flatten();
     let leaving = Leaving {
         trace,
         parent: hop.application,
@@ -79,32 +80,35 @@ pub(super) async fn serve(
         random: arrived.random,
         state: arrived.state,
     };
-    prepare(&worker, &peer, &mut request, &leaving);
+    prepare(&worker, &peer, &mut request, &leaving, upgrade.as_ref());
     let mut exchange = Exchange::begin(Rc::clone(&worker), progress.clone(), asked, hop);
     #[cfg(feature = "fault-switch")]
     crate::fault::strike(request.uri().path());
-    let request = request.map(|body| match body.is_end_stream() {
-        true => Outbound::Empty,
-        false => Outbound::Client(body, progress),
-    });
+    let (request, gate) = outbound(request, &progress);
     let ready = worker.clock.nanos();
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));
     exchange.hand_over(ready);
-    let sent = worker.pool.send(request, worker.tick(), &worker.tally).await;
+    let speak = if upgrade.is_some() { Speak::Http1 } else { Speak::Any };
+    let sent = worker.pool.send(request, gate, speak, worker.tick(), &worker.tally).await;
 
     // 4 Answer.
+    let refused_upgrade = upgrade.is_some();
     let mut response = match sent {
         Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            // Nobody asked: upgrades are not handed on, so there is nothing to switch to.
-            let detail = "it switched protocols unasked".to_owned();
-            instead(&worker, exchange, Failed { error: UpstreamError::Protocol, detail })
+            return switch(&worker, exchange, upgrade, response);
         }
         Ok((response, lease)) => {
             let came = worker.clock.nanos();
-            exchange.answer(response.status().as_u16());
+            exchange.answer(response.status().as_u16(), response.headers());
             let (mut parts, body) = response.into_parts();
+            let wanted = parts.headers.get(UPGRADE).cloned();
             headers::remove_hop_by_hop(&mut parts.headers);
-            parts.version = Version::HTTP_11;
+            if let (StatusCode::UPGRADE_REQUIRED, Some(wanted)) = (parts.status, wanted) {
+                // This answer is about nothing else.
+                parts.headers.insert(UPGRADE, wanted);
+                parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+            parts.version = version;
             let response = Response::from_parts(parts, Watched::application(body, lease, exchange));
             worker.tally.overhead_response.record(worker.clock.nanos().saturating_sub(came));
             response
@@ -116,26 +120,101 @@ pub(super) async fn serve(
     {
         response.headers_mut().insert(headers::X_AMZN_TRACE_ID, value);
     }
-    if worker.shared.is_draining() {
+    // What a client sent on after an upgrade that was refused is nothing to be read as a request.
+    if refused_upgrade || worker.shared.is_draining() {
+        close_after(&progress, version, &mut response);
+    }
+    response
+}
+
+/// Announces that the connection ends with this answer.
+fn close_after(progress: &Progress, version: Version, response: &mut Response<Watched>) {
+    if version == Version::HTTP_2 {
+        // What HTTP/2 says instead: streams that are open go on, new ones are for the next connection.
+        progress.finish();
+    } else {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// As many requests as connections: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
+fn has_room(worker: &Worker) -> Result<(), Refused> {
+    if worker.tally.in_flight.get() < worker.shared.max_connections as u64 {
+        return Ok(());
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Err(Refused { status, refusal: Refusal::Requests, reason: "too many requests at one time" })
+}
+
+/// The answer to a request that goes no further.
+fn refuse(
+    worker: &Worker,
+    progress: &Progress,
+    request: &Request<Incoming>,
+    refused: &Refused,
+) -> Response<Watched> {
+    worker.tally.answered(request.method(), refused.status.as_u16());
+    worker.tally.refused(refused.refusal);
+    progress.enter(Phase::Idle);
+    let busy = refused.refusal == Refusal::Requests;
+    let error = if busy { "overloaded" } else { "bad-request" };
+    let mut response = ours(refused.status, error, format!("{}\n", refused.reason));
+    if busy {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    } else if request.version() != Version::HTTP_2 {
+        // After a doubt about one request, nothing that follows on its connection can be trusted either. Streams of
+        // HTTP/2 cannot be mistaken for one another.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// Refuses what cannot be handed on as exactly one unambiguous request.
-fn check(request: &Request<Incoming>) -> Result<(), (StatusCode, &'static str)> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next();
-    if request.method() == Method::CONNECT {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "this is a reverse proxy: CONNECT goes nowhere"));
+/// Lets a client and the application speak what they agreed on, or says that they did not.
+fn switch(
+    worker: &Rc<Worker>,
+    mut exchange: Exchange,
+    upgrade: Option<tunnel::Asked>,
+    mut response: Response<Incoming>,
+) -> Response<Watched> {
+    let Some(upgrade) = upgrade.filter(|upgrade| upgrade.is_granted_by(response.headers())) else {
+        let detail = "it switched protocols unasked".to_owned();
+        return instead(worker, exchange, Failed { error: UpstreamError::Protocol, detail });
+    };
+    exchange.answer(response.status().as_u16(), response.headers());
+    let chosen = response.headers().get(UPGRADE).cloned();
+    upgrade.open(worker, &mut response);
+    // The hop ends here: what follows is no HTTP, and may last for days.
+    exchange.complete();
+    let (mut parts, _) = response.into_parts();
+    headers::remove_hop_by_hop(&mut parts.headers);
+    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(chosen) = chosen {
+        parts.headers.insert(UPGRADE, chosen);
     }
-    if host.is_none() && request.version() == Version::HTTP_11 {
-        return Err((StatusCode::BAD_REQUEST, "a request of HTTP/1.1 needs a Host header"));
+    Response::from_parts(parts, Watched::ours(String::new()))
+}
+
+/// The request with its body on the way out, and the gate if the client waits to be asked for it.
+fn outbound(request: Request<Incoming>, progress: &Progress) -> (Request<Outbound>, Option<Gate>) {
+    if request.body().is_end_stream() {
+        return (request.map(|_| Outbound::Empty), None);
     }
-    if hosts.next().is_some() {
-        return Err((StatusCode::BAD_REQUEST, "more than one Host header"));
+    let expects = request
+        .headers()
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !expects {
+        return (request.map(|body| Outbound::Client(body, progress.clone())), None);
     }
-    Ok(())
+    let gate = Gate::default();
+    let mut request = request.map(|body| Outbound::gated(body, progress.clone(), gate.clone()));
+    let asked = gate.clone();
+    hyper::ext::on_informational(&mut request, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            asked.open();
+        }
+    });
+    (request, Some(gate))
 }
 
 /// Applies the trust policy to what arrived. Returns the Root of a caller that may not name one.
@@ -228,12 +307,27 @@ fn client(worker: &Worker, peer: &Peer, request: &Request<Incoming>) -> Client {
 }
 
 /// Makes of the client's request the one that the application gets.
-fn prepare(worker: &Worker, peer: &Peer, request: &mut Request<Incoming>, leaving: &Leaving<'_>) {
+fn prepare(
+    worker: &Worker,
+    peer: &Peer,
+    request: &mut Request<Incoming>,
+    leaving: &Leaving<'_>,
+    upgrade: Option<&tunnel::Asked>,
+) {
+    let takes_trailers = headers::takes_trailers(request.headers());
     headers::remove_hop_by_hop(request.headers_mut());
+    if takes_trailers {
+        headers::write_takes_trailers(request.headers_mut());
+    }
+    if let Some(upgrade) = upgrade {
+        upgrade.write(request.headers_mut());
+    }
+    if request.version() == Version::HTTP_2 {
+        headers::join_cookies(request.headers_mut());
+    }
     if let Some(authority) = request.uri().authority() {
-        // RFC 9112 3.2.2: an absolute target wins over Host.
-        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-        if let Ok(host) = HeaderValue::from_str(host) {
+        // RFC 9112 3.2.2: an absolute target wins over Host. In HTTP/2 there is no other.
+        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
             request.headers_mut().insert(HOST, host);
         }
         let path = request.uri().path_and_query().cloned();
@@ -256,6 +350,7 @@ fn instead(worker: &Worker, mut exchange: Exchange, failed: Failed) -> Response<
         UpstreamError::Reset => (StatusCode::BAD_GATEWAY, "broke off before it answered"),
         UpstreamError::Protocol => (StatusCode::BAD_GATEWAY, "answered with something that is not HTTP"),
         UpstreamError::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
+        UpstreamError::Tls => (StatusCode::BAD_GATEWAY, "and this sidecar cannot agree on TLS"),
         UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not accept the connection in time"),
     };
     let text = format!("upstream {target} {what}: {}\n", failed.detail);

@@ -1,84 +1,95 @@
 //! The client side: a pool of connections to the application.
 //!
 //! ```text
-//!   checkout ── pooled and ready ──────────────► send ─► answer's head
-//!      └─────── none ─► connect (2 s at most) ─►  │
-//!                                                 └ dead, and the request may be repeated: once more, fresh
+//!   checkout ── pooled and ready ───────────────────────► send ─► answer's head
+//!      └─────── none ─► dial (connect timeout at most) ─►  │
+//!                                                          └ dead, and the request may be repeated: once more, fresh
 //! ```
 //!
 //! Each worker has its own pool, so taking a connection needs no lock. A connection runs in a task of its own. It is
 //! kept for [`IDLE_LIMIT`] after use, below the 5 s after which common application servers close theirs; what still
-//! turns out to be dead is told apart by whether the request had been written.
+//! turns out to be dead is told apart by whether the request had been written. A connection of HTTP/1 carries one request
+//! at a time, one of HTTP/2 up to [`MAX_STREAMS`].
 
-use crate::config::Target;
+mod dial;
+mod outbound;
+
+use super::Shared;
+use super::connection::Tick;
+use crate::config::{Scheme, Target};
 use crate::telemetry::{UpstreamError, WorkerTally};
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use dial::{Dialled, Dialler};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
 use std::cell::{Cell, RefCell};
+use std::error::Error;
 use std::io::ErrorKind;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout_at};
+use std::rc::Rc;
+use tokio::sync::Mutex;
 
-use super::connection::{Phase, Progress, Tick};
+pub(super) use dial::Speak;
+pub(super) use outbound::{Gate, Outbound};
 
 /// How long an unused connection is kept, in ticks of a second.
 const IDLE_LIMIT: Tick = 3;
 /// How many unused connections a worker keeps.
 const MAX_IDLE: usize = 1024;
-/// Between two attempts to reach an application that is not up yet.
-const STARTUP_PAUSE: Duration = Duration::from_millis(20);
-/// The most that is buffered of an answer's head.
-const MAX_BUFFER: usize = 64 * 1024;
+/// Requests at one time on a connection of HTTP/2; RFC 9113 asks servers to allow as many.
+const MAX_STREAMS: usize = 100;
 
-/// A request's body on its way out; empty where there is none or the request is sent again.
-pub(super) enum Outbound {
-    Client(Incoming, Progress),
-    Empty,
+/// A connection on loan.
+enum Sender {
+    Http1(http1::SendRequest<Outbound>),
+    Http2(http2::SendRequest<Outbound>, Place),
 }
 
-impl Body for Outbound {
-    type Data = Bytes;
-    type Error = hyper::Error;
+/// A connection in use, until the answer is complete: one of HTTP/1 goes back into the pool then, of one of HTTP/2 a
+/// place becomes free.
+pub(super) struct Lease {
+    held: Held,
+    _gate: Option<EndOfAnswer>,
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut *self {
-            Outbound::Client(body, progress) => {
-                let polled = Pin::new(body).poll_frame(cx);
-                // Being polled means that the application can take more: only now does the client keep us waiting.
-                progress.enter(if polled.is_pending() { Phase::Client } else { Phase::Application });
-                polled
-            }
-            Outbound::Empty => Poll::Ready(None),
-        }
-    }
+enum Held {
+    Http1(http1::SendRequest<Outbound>),
+    Http2 { _place: Place },
+}
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Outbound::Client(body, _) => body.is_end_stream(),
-            Outbound::Empty => true,
-        }
-    }
+/// Tells a body that nobody asked for that nobody will.
+struct EndOfAnswer(Gate);
 
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Outbound::Client(body, _) => body.size_hint(),
-            Outbound::Empty => SizeHint::with_exact(0),
-        }
+impl Drop for EndOfAnswer {
+    fn drop(&mut self) {
+        self.0.over();
     }
 }
 
-/// A connection that is in use; goes back into the pool when the answer is complete.
-pub(super) struct Lease(SendRequest<Outbound>);
+/// One place on a connection of HTTP/2.
+struct Place(Rc<Cell<usize>>);
+
+impl Place {
+    fn take(taken: &Rc<Cell<usize>>) -> Place {
+        taken.set(taken.get() + 1);
+        Place(Rc::clone(taken))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// A connection of HTTP/2, used by many.
+struct Multiplexed {
+    sender: http2::SendRequest<Outbound>,
+    taken: Rc<Cell<usize>>,
+    used: Cell<Tick>,
+}
 
 /// What went wrong, in words for the log and the segment.
 #[derive(Debug)]
@@ -89,45 +100,74 @@ pub(super) struct Failed {
 
 /// One worker's connections to the application.
 pub(super) struct Pool {
-    target: Target,
-    connect_timeout: Duration,
-    builder: Builder,
+    dialler: Dialler,
+    /// What the target is called in `Host` and `:authority` where the client named none.
+    authority: HeaderValue,
     /// The most recently used last, with the tick of its return.
-    idle: RefCell<Vec<(SendRequest<Outbound>, Tick)>>,
-    /// The application has answered a connection at least once.
-    seen: Cell<bool>,
+    idle: RefCell<Vec<(http1::SendRequest<Outbound>, Tick)>>,
+    multiplexed: RefCell<Vec<Multiplexed>>,
+    /// Held while a connection is opened that others may share, so that a crowd opens one and not many.
+    opening: Mutex<()>,
 }
 
 impl Pool {
-    pub(super) fn new(target: Target, connect_timeout: Duration, preserve_header_case: bool) -> Pool {
-        let mut builder = Builder::new();
-        builder.preserve_header_case(preserve_header_case).writev(false).max_buf_size(MAX_BUFFER);
-        Pool { target, connect_timeout, builder, idle: RefCell::default(), seen: Cell::new(false) }
+    pub(super) fn new(shared: &Shared) -> Pool {
+        Pool {
+            dialler: Dialler::new(shared),
+            authority: shared.upstream_authority.clone(),
+            idle: RefCell::default(),
+            multiplexed: RefCell::default(),
+            opening: Mutex::default(),
+        }
     }
 
     /// Where the connections go.
     pub(super) fn target(&self) -> &Target {
-        &self.target
+        &self.dialler.target
+    }
+
+    /// Whether the application can be asked to change the protocol: HTTP/2 knows no such thing.
+    pub(super) fn can_upgrade(&self) -> bool {
+        self.dialler.target.scheme != Scheme::H2c
     }
 
     /// Sends one request and waits for the answer's head.
     pub(super) async fn send(
         &self,
         mut request: Request<Outbound>,
+        gate: Option<Gate>,
+        speak: Speak,
         now: Tick,
         tally: &WorkerTally,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
-        let mut pooled = self.checkout(now);
+        let mut pooled = self.checkout(now, speak);
         loop {
             let fresh = pooled.is_none();
-            let mut sender = match pooled.take() {
+            let sender = match pooled.take() {
                 Some(sender) => sender,
-                None => self.connect().await?,
+                // Boxed: connecting is rare, and every request would have to be as large as it.
+                None => Box::pin(self.connect(now, speak, tally)).await?,
             };
             // The copy is made only where a dead connection is to be expected and the request may be repeated.
             let copy = if fresh { None } else { copy_if_repeatable(&request) };
-            let mut failed = match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, Lease(sender))),
+            let (sent, held) = match sender {
+                Sender::Http1(mut sender) => {
+                    self.fit_http1(&mut request);
+                    (sender.try_send_request(request).await, Held::Http1(sender))
+                }
+                Sender::Http2(mut sender, place) => {
+                    self.fit_http2(&mut request);
+                    (sender.try_send_request(request).await, Held::Http2 { _place: place })
+                }
+            };
+            let mut failed = match sent {
+                Ok(response) => {
+                    let gate = gate.map(|gate| {
+                        gate.answered();
+                        EndOfAnswer(gate)
+                    });
+                    return Ok((response, Lease { held, _gate: gate }));
+                }
                 Err(failed) => failed,
             };
             // Never written, or written to a connection that was already dead: once more, on a fresh one.
@@ -144,8 +184,11 @@ impl Pool {
     /// Takes a connection back whose answer is complete.
     pub(super) fn give_back(&self, lease: Lease, now: Tick) {
         let mut idle = self.idle.borrow_mut();
-        if !lease.0.is_closed() && idle.len() < MAX_IDLE {
-            idle.push((lease.0, now));
+        if let Held::Http1(sender) = lease.held
+            && !sender.is_closed()
+            && idle.len() < MAX_IDLE
+        {
+            idle.push((sender, now));
         }
     }
 
@@ -154,59 +197,81 @@ impl Pool {
         self.idle
             .borrow_mut()
             .retain(|(sender, since)| !sender.is_closed() && now.saturating_sub(*since) <= IDLE_LIMIT);
+        self.multiplexed.borrow_mut().retain(|connection| {
+            if connection.taken.get() > 0 {
+                connection.used.set(now);
+            }
+            !connection.sender.is_closed() && now.saturating_sub(connection.used.get()) <= IDLE_LIMIT
+        });
     }
 
     /// The connection that was used last, if it is ready; the warmest is the least likely to be dead.
-    fn checkout(&self, now: Tick) -> Option<SendRequest<Outbound>> {
+    fn checkout(&self, now: Tick, speak: Speak) -> Option<Sender> {
         let mut idle = self.idle.borrow_mut();
         while let Some(position) =
             idle.iter().rposition(|(sender, _)| sender.is_ready() || sender.is_closed())
         {
             let (sender, since) = idle.remove(position);
             if sender.is_ready() && now.saturating_sub(since) <= IDLE_LIMIT {
-                return Some(sender);
+                return Some(Sender::Http1(sender));
             }
         }
-        None
+        if speak == Speak::Http1 {
+            return None;
+        }
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        multiplexed.retain(|connection| !connection.sender.is_closed());
+        let connection = multiplexed.iter().find(|connection| connection.taken.get() < MAX_STREAMS)?;
+        connection.used.set(now);
+        Some(Sender::Http2(connection.sender.clone(), Place::take(&connection.taken)))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Outbound>, Failed> {
-        let stream = self.dial().await?;
-        self.seen.set(true);
-        let _ = stream.set_nodelay(true);
-        let (sender, connection) =
-            self.builder.handshake(TokioIo::new(stream)).await.map_err(|error| classify(&error))?;
-        tokio::task::spawn_local(async move {
-            // Its errors reach whoever waits for an answer on it.
-            let _ = connection.await;
-        });
-        Ok(sender)
-    }
-
-    /// Connects within the limit. An application that was never reached may still be starting: it is waited for.
-    async fn dial(&self) -> Result<TcpStream, Failed> {
-        let deadline = Instant::now() + self.connect_timeout;
-        let address = (self.target.host.as_str(), self.target.port);
-        loop {
-            let error = match timeout_at(deadline, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    let detail = format!("no connection within {:?}", self.connect_timeout);
-                    return Err(Failed { error: UpstreamError::Timeout, detail });
-                }
-            };
-            let starting = error.kind() == ErrorKind::ConnectionRefused && !self.seen.get();
-            if !starting || Instant::now() + STARTUP_PAUSE >= deadline {
-                let kind = match error.kind() {
-                    ErrorKind::ConnectionRefused => UpstreamError::Refused,
-                    ErrorKind::TimedOut => UpstreamError::Timeout,
-                    ErrorKind::ConnectionReset => UpstreamError::Reset,
-                    _ => UpstreamError::Unreachable,
-                };
-                return Err(Failed { error: kind, detail: error.to_string() });
+    async fn connect(&self, now: Tick, speak: Speak, tally: &WorkerTally) -> Result<Sender, Failed> {
+        let shared = self.dialler.expects_http2() && speak == Speak::Any;
+        let _opening = if shared { Some(self.opening.lock().await) } else { None };
+        if shared && let Some(sender) = self.checkout(now, speak) {
+            return Ok(sender);
+        }
+        Ok(match self.dialler.dial(speak, tally).await? {
+            Dialled::Http1(sender) => Sender::Http1(sender),
+            Dialled::Http2(sender) => {
+                let taken = Rc::new(Cell::new(0));
+                let place = Place::take(&taken);
+                let multiplexed = Multiplexed { sender: sender.clone(), taken, used: Cell::new(now) };
+                self.multiplexed.borrow_mut().push(multiplexed);
+                Sender::Http2(sender, place)
             }
-            sleep(STARTUP_PAUSE).await;
+        })
+    }
+
+    /// A request as HTTP/1.1 has it: the authority stands in `Host` alone.
+    fn fit_http1(&self, request: &mut Request<Outbound>) {
+        if request.version() == Version::HTTP_11 {
+            return;
+        }
+        *request.version_mut() = Version::HTTP_11;
+        if let Some(authority) = request.uri().authority() {
+            if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+                request.headers_mut().insert(HOST, host);
+            }
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        }
+    }
+
+    /// A request as HTTP/2 has it: `Host` becomes `:authority`, and nothing speaks of the connection.
+    fn fit_http2(&self, request: &mut Request<Outbound>) {
+        *request.version_mut() = Version::HTTP_2;
+        let host = request.headers_mut().remove(HOST).unwrap_or_else(|| self.authority.clone());
+        let path = request.uri().path_and_query().cloned();
+        let scheme = if self.dialler.target.scheme == Scheme::Https { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(host.as_bytes());
+        // `Host` was checked on arrival, so this cannot fail; if it did, the request would go without.
+        if let Ok(uri) = uri.path_and_query(path.unwrap_or(PathAndQuery::from_static("/"))).build() {
+            *request.uri_mut() = uri;
+        }
+        for name in [CONNECTION, UPGRADE, TRANSFER_ENCODING] {
+            request.headers_mut().remove(name);
         }
     }
 }
@@ -223,16 +288,18 @@ fn copy_if_repeatable(request: &Request<Outbound>) -> Option<Request<Outbound>> 
     let mut copy = Request::new(Outbound::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
 }
 
-/// hyper's error, in the three words that matter here.
+/// hyper's error, in the words that matter here.
 pub(super) fn classify(error: &hyper::Error) -> Failed {
     let mut detail = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     let mut reset = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    let mut protocol = error.is_parse();
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
             reset |= matches!(
@@ -243,9 +310,13 @@ pub(super) fn classify(error: &hyper::Error) -> Failed {
                     | ErrorKind::ConnectionAborted
             );
         }
+        if let Some(http2) = cause.downcast_ref::<h2::Error>() {
+            // What we could not read, not what the application gave up on.
+            protocol |= http2.is_library() || http2.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED);
+        }
         detail = format!("{detail}: {cause}");
         source = cause.source();
     }
-    let kind = if error.is_parse() && !reset { UpstreamError::Protocol } else { UpstreamError::Reset };
+    let kind = if protocol && !reset { UpstreamError::Protocol } else { UpstreamError::Reset };
     Failed { error: kind, detail }
 }

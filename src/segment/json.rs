@@ -43,7 +43,7 @@ fn whole(segment: &Segment, with_aws: bool, out: &mut Vec<u8>) {
         text(origin, out);
     }
     http(segment, out);
-    flags(Flags::new(outcome.status, outcome.failure.is_some()), out);
+    flags(Flags::new(outcome.judged(outcome.status), outcome.failure.is_some()), out);
     if let Some(failure) = &outcome.failure {
         cause(failure, failure.ids.0, out);
     }
@@ -127,7 +127,7 @@ fn application(segment: &Segment, part: ApplicationPart, out: &mut Vec<u8>) {
     if let Some(status) = part.status {
         put(out, format_args!(",\"http\":{{\"response\":{{\"status\":{status}}}}}"));
     }
-    flags(Flags::new(part.status, outcome.failure.is_some()), out);
+    flags(Flags::new(outcome.judged(part.status), outcome.failure.is_some()), out);
     if let Some(failure) = &outcome.failure {
         cause(failure, failure.ids.1, out);
     }

@@ -34,16 +34,19 @@ pub enum UpstreamError {
     Protocol,
     /// The address cannot be reached or resolved.
     Unreachable,
+    /// No TLS could be agreed on, or the certificate is not the application's.
+    Tls,
 }
 
 impl UpstreamError {
     /// All, in the order of `UpstreamError::index`.
-    pub const ALL: [UpstreamError; 5] = [
+    pub const ALL: [UpstreamError; 6] = [
         UpstreamError::Refused,
         UpstreamError::Timeout,
         UpstreamError::Reset,
         UpstreamError::Protocol,
         UpstreamError::Unreachable,
+        UpstreamError::Tls,
     ];
 
     /// The value of `collimator-error`, which is also the type of the exception in the segment.
@@ -54,6 +57,7 @@ impl UpstreamError {
             UpstreamError::Reset => "upstream-reset",
             UpstreamError::Protocol => "upstream-protocol",
             UpstreamError::Unreachable => "upstream-unreachable",
+            UpstreamError::Tls => "upstream-tls",
         }
     }
 
@@ -65,6 +69,75 @@ impl UpstreamError {
     fn index(self) -> usize {
         self as usize
     }
+}
+
+/// Which limit turned a client away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too many connections.
+    Connections,
+    /// Too many requests at one time.
+    Requests,
+    /// Something that is not one unambiguous request.
+    Malformed,
+    /// A head of too many bytes or headers.
+    HeadSize,
+    /// A head, or a TLS handshake, that took too long.
+    SlowHead,
+    /// A body that stood still because of the client.
+    Stalled,
+    /// Frames of HTTP/2 that carry nothing, in great number.
+    Flood,
+    /// Heads have taken all the memory that is theirs.
+    HeadMemory,
+}
+
+impl Refusal {
+    /// All, in the order of the discriminants.
+    pub const ALL: [Refusal; 8] = [
+        Refusal::Connections,
+        Refusal::Requests,
+        Refusal::Malformed,
+        Refusal::HeadSize,
+        Refusal::SlowHead,
+        Refusal::Stalled,
+        Refusal::Flood,
+        Refusal::HeadMemory,
+    ];
+
+    /// The label in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::Connections => "overloaded",
+            Refusal::Requests => "too_many_requests",
+            Refusal::Malformed => "malformed",
+            Refusal::HeadSize => "head_too_large",
+            Refusal::SlowHead => "slow_head",
+            Refusal::Stalled => "stalled",
+            Refusal::Flood => "flood",
+            Refusal::HeadMemory => "head_bytes",
+        }
+    }
+}
+
+/// With whom TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsSide {
+    /// With clients.
+    Inbound,
+    /// With the application.
+    Upstream,
+}
+
+/// What came of a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A connection.
+    Done,
+    /// Either side refused, or the other spoke no TLS.
+    Failed,
+    /// It took too long.
+    TimedOut,
 }
 
 /// Counts and times of one worker, inbound.
@@ -83,10 +156,12 @@ pub struct WorkerTally {
     pub in_flight: Tally,
     /// Open client connections.
     pub connections: Tally,
-    /// Connections refused because there were too many.
-    pub overloaded: Tally,
-    /// Connections refused because heads had taken all their memory.
-    pub heads_refused: Tally,
+    /// Upgraded connections that are open.
+    pub tunnels: Tally,
+    /// Bytes that tunnels carried from clients to the application.
+    pub tunnel_bytes_in: Tally,
+    /// Bytes that tunnels carried from the application to clients.
+    pub tunnel_bytes_out: Tally,
     /// Requests sent again on a fresh connection.
     pub retries: Tally,
     /// Caller's decisions that did not count.
@@ -101,7 +176,9 @@ pub struct WorkerTally {
     pub candidate_ignored: Tally,
     /// Requests during which our own code panicked.
     pub panics: Tally,
+    refusals: [Tally; Refusal::ALL.len()],
     upstream_errors: [Tally; UpstreamError::ALL.len()],
+    handshakes: [[Tally; 3]; 2],
     trace_headers: [[Tally; 4]; 3],
 }
 
@@ -115,8 +192,9 @@ impl Default for WorkerTally {
             decision: Histogram::new(&DECISION_BOUNDS),
             in_flight: Tally::default(),
             connections: Tally::default(),
-            overloaded: Tally::default(),
-            heads_refused: Tally::default(),
+            tunnels: Tally::default(),
+            tunnel_bytes_in: Tally::default(),
+            tunnel_bytes_out: Tally::default(),
             retries: Tally::default(),
             trust_refused: Tally::default(),
             inherited_sampled: Tally::default(),
@@ -124,7 +202,9 @@ impl Default for WorkerTally {
             ignored: Tally::default(),
             candidate_ignored: Tally::default(),
             panics: Tally::default(),
+            refusals: Default::default(),
             upstream_errors: Default::default(),
+            handshakes: Default::default(),
             trace_headers: Default::default(),
         }
     }
@@ -136,6 +216,16 @@ impl WorkerTally {
         self.requests[method_index(method)][status_index(status)].add(1);
     }
 
+    /// A limit turned a client away.
+    pub fn refused(&self, refusal: Refusal) {
+        self.refusals[refusal as usize].add(1);
+    }
+
+    /// How often.
+    pub fn refusals(&self, refusal: Refusal) -> u64 {
+        self.refusals[refusal as usize].get()
+    }
+
     /// Something failed upstream.
     pub fn upstream_failed(&self, error: UpstreamError) {
         self.upstream_errors[error.index()].add(1);
@@ -144,6 +234,20 @@ impl WorkerTally {
     /// How often.
     pub fn upstream_errors(&self, error: UpstreamError) -> u64 {
         self.upstream_errors[error.index()].get()
+    }
+
+    /// A TLS handshake ended.
+    pub fn handshake(&self, side: TlsSide, result: Handshake) {
+        self.handshakes[side as usize][result as usize].add(1);
+    }
+
+    /// How often, with the words for both.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        const SIDES: [&str; 2] = ["inbound", "upstream"];
+        const RESULTS: [&str; 3] = ["ok", "failed", "timeout"];
+        self.handshakes.iter().zip(SIDES).flat_map(|(row, side)| {
+            row.iter().zip(RESULTS).map(move |(tally, result)| (side, result, tally.get()))
+        })
     }
 
     /// A request's trace headers were read.
@@ -231,6 +335,27 @@ mod tests {
         assert_eq!((count("200"), count("204"), count("304"), count("404"), count("599")), (1, 1, 1, 1, 0));
         assert_eq!(count("2xx") + 10, 100);
         assert_eq!(labels.iter().map(|(.., n)| n).sum::<u64>(), 65_536);
+    }
+
+    #[test]
+    fn handshakes_are_told_by_side_and_result() {
+        let tally = WorkerTally::default();
+        tally.handshake(TlsSide::Inbound, Handshake::Done);
+        tally.handshake(TlsSide::Upstream, Handshake::Failed);
+        tally.handshake(TlsSide::Upstream, Handshake::TimedOut);
+        tally.handshake(TlsSide::Upstream, Handshake::TimedOut);
+        let counted: Vec<_> = tally.handshakes().collect();
+        assert_eq!(
+            counted,
+            [
+                ("inbound", "ok", 1),
+                ("inbound", "failed", 0),
+                ("inbound", "timeout", 0),
+                ("upstream", "ok", 0),
+                ("upstream", "failed", 1),
+                ("upstream", "timeout", 2),
+            ]
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What every test needs: an application, a sink, a sidecar, a client, and a way to wait.
 
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod load;
 pub(crate) mod process;

@@ -60,7 +60,7 @@ fn one(takes: Takes) -> Value {
         }),
         Takes::Url => json!({
             "type": "string",
-            "pattern": "^[Hh][Tt][Tt][Pp]://[^/?#@\\s]+/?$",
+            "pattern": "^([Hh][Tt][Tt][Pp][Ss]?|[Hh]2[Cc])://[^/?#@\\s]+/?$",
             "examples": ["http://127.0.0.1:8080"],
         }),
         Takes::Duration => duration(),

@@ -5,7 +5,7 @@ use super::super::problem::{Problem, Severity};
 use super::super::reload::RulesSource;
 use super::super::rules;
 use super::super::table::{self, Setting};
-use super::super::values::{self, Destination, Target, Wrong};
+use super::super::values::{self, Destination, Scheme, Target, Wrong};
 use super::{MISSING, OVERRIDDEN};
 use crate::sampling::trust::TrustPolicy;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Gather<'_> {
 
     pub(super) fn upstream(&mut self) -> Sourced<Target> {
         let n_problems = self.problems.len();
-        let nobody = Target { host: String::new(), port: 0 };
+        let nobody = Target { scheme: Scheme::Http, host: String::new(), port: 0 };
         let upstream = self.one(&table::UPSTREAM, values::target, || nobody);
         if upstream.source == Source::Default && self.problems.len() == n_problems {
             let problem = Problem::at_name(MISSING, "upstream", "the address of the application is missing").hint(

@@ -26,10 +26,24 @@ fn entry(settings: &Settings, key: &str) -> String {
     format!("{} ({})", entry.value, entry.source)
 }
 
+/// What a setting cannot do without.
+fn beside(key: &str) -> &'static [&'static str] {
+    const HTTPS: &str = "--upstream=https://127.0.0.1:8080";
+    match key {
+        "tls.cert" => &[UPSTREAM, "--tls-key=k.pem"],
+        "tls.key" => &[UPSTREAM, "--tls-cert=c.pem"],
+        "tls.client_ca" => &[UPSTREAM, "--tls-cert=c.pem", "--tls-key=k.pem"],
+        "upstream_tls.cert" => &[HTTPS, "--upstream-key=k.pem"],
+        "upstream_tls.key" => &[HTTPS, "--upstream-cert=c.pem"],
+        _ if key.starts_with("upstream_tls.") => &[HTTPS],
+        _ => &[UPSTREAM],
+    }
+}
+
 /// One setting's value and source.
 #[track_caller]
 fn check(said: &[&str], file: Option<&str>, key: &str, expected: &str) {
-    let said = if key == "upstream" { said.to_vec() } else { [&[UPSTREAM], said].concat() };
+    let said = if key == "upstream" { said.to_vec() } else { [beside(key), said].concat() };
     let (settings, warnings) = resolve(&said, file).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(entry(&settings, key), expected, "{said:?}");
     assert!(warnings.is_empty(), "{warnings}");
@@ -79,6 +93,13 @@ fn an_upstream_is_enough() {
             "drain_timeout = 25s (default)",
             "header_case = preserve (default)",
             "limits.connections = 10000 (default)",
+            "tls.cert = none (default)",
+            "tls.key = none (default)",
+            "tls.client_ca = none (default)",
+            "upstream_tls.ca = none (default)",
+            "upstream_tls.cert = none (default)",
+            "upstream_tls.key = none (default)",
+            "upstream_tls.server_name = the upstream's host (default)",
             "log.access = errors (default)",
             "log.level = info (default)",
             "log.format = auto (default)",
@@ -102,7 +123,7 @@ fn without_an_upstream_nothing_starts() {
 }
 
 /// A value for each setting, and how it is shown.
-const SAMPLES: [(&str, &str, &str); 21] = [
+const SAMPLES: [(&str, &str, &str); 28] = [
     ("upstream", "http://app:3000", "http://app:3000"),
     ("listen", "127.0.0.1:80", "127.0.0.1:80"),
     ("admin", "[::1]:9902", "[::1]:9902"),
@@ -120,6 +141,13 @@ const SAMPLES: [(&str, &str, &str); 21] = [
     ("drain_timeout", "1m", "1m"),
     ("header_case", "lower", "lower"),
     ("limits.connections", "7", "7"),
+    ("tls.cert", "cert.pem", "cert.pem"),
+    ("tls.key", "key.pem", "key.pem"),
+    ("tls.client_ca", "ca.pem", "ca.pem"),
+    ("upstream_tls.ca", "ca.pem", "ca.pem"),
+    ("upstream_tls.cert", "cert.pem", "cert.pem"),
+    ("upstream_tls.key", "key.pem", "key.pem"),
+    ("upstream_tls.server_name", "app.internal", "app.internal"),
     ("log.access", "all", "all"),
     ("log.level", "debug", "debug"),
     ("log.format", "json", "json"),
@@ -153,9 +181,8 @@ fn every_setting_has_a_flag_a_variable_and_a_key() {
 
 #[track_caller]
 fn check_file_only(key: &str, file: &str, expected: &str) {
-    let file =
-        if key == "upstream" { file.to_owned() } else { format!("{file}upstream: http://127.0.0.1:8080\n") };
-    let (settings, _) = resolve(&[], Some(&file)).unwrap_or_else(|problems| panic!("{problems}"));
+    let beside = if key == "upstream" { &[] } else { beside(key) };
+    let (settings, _) = resolve(beside, Some(file)).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(entry(&settings, key), expected);
 }
 
@@ -292,15 +319,9 @@ fn wrong_values_are_told_with_a_remedy() {
         ("--upstream=app", &format!("S003 flag --upstream: `app` does not begin with http://; {TARGET}")),
         (
             "--upstream=ftp://app",
-            &format!("S003 flag --upstream: `ftp://app` does not begin with http://; {TARGET}"),
-        ),
-        (
-            "--upstream=https://app:443",
-            "S006 flag --upstream: `https://` is not supported by this version; write http://host:port; the application is spoken to in plain HTTP/1.1",
-        ),
-        (
-            "--upstream=h2c://app:443",
-            "S006 flag --upstream: `h2c://` is not supported by this version; write http://host:port; the application is spoken to in plain HTTP/1.1",
+            &format!(
+                "S003 flag --upstream: `ftp://app` begins with none of http://, https:// and h2c://; {TARGET}"
+            ),
         ),
         (
             "--upstream=http://app:80/api",
@@ -672,4 +693,67 @@ proptest! {
         let duration = Duration::from_millis(millis);
         prop_assert_eq!(values::duration(&duration_text(duration), Duration::ZERO..=HOUR), Ok(duration));
     }
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_a_key_its_certificate() {
+    check_wrong(
+        &["--tls-cert=c.pem"],
+        None,
+        &["S008 flag --tls-cert: `tls.cert` stands without `tls.key`; \
+           set tls.key (--tls-key) to the file of the certificate's private key, or remove both"],
+    );
+    check_wrong(
+        &["--tls-client-ca=ca.pem"],
+        Some("tls: { key: k.pem }\n"),
+        &["S008 collimator.yaml:1:13: `tls.key` stands without `tls.cert`; \
+           set tls.cert (--tls-cert) to the file of the key's certificate, or remove both"],
+    );
+    check_wrong(
+        &["--upstream=https://app", "COLLIMATOR_UPSTREAM_KEY=k.pem"],
+        None,
+        &["S008 variable COLLIMATOR_UPSTREAM_KEY: `upstream_tls.key` stands without `upstream_tls.cert`; \
+           set upstream_tls.cert (--upstream-cert) to the file of the key's certificate, or remove both"],
+    );
+    check_wrong(
+        &["--tls-client-ca=ca.pem"],
+        None,
+        &[
+            "S008 flag --tls-client-ca: `tls.client_ca` stands without `tls.cert` and `tls.key`: there is no TLS \
+           to ask for clients' certificates; set tls.cert (--tls-cert) and tls.key (--tls-key), or remove it",
+        ],
+    );
+}
+
+#[test]
+fn tls_settings_of_an_upstream_without_tls_are_warned_of() {
+    let file = Some("upstream: h2c://app:50051\nupstream_tls: { ca: ca.pem }\n");
+    let (_, warnings) = resolve(&["--upstream-server-name=app.internal"], file).unwrap();
+    assert_eq!(
+        warnings.one_line(9),
+        "collimator.yaml:2:21: `upstream_tls.ca` has no effect: `upstream` h2c://app:50051 is spoken to without TLS; \
+         write https://app:50051 for the upstream, or remove the setting; \
+         flag --upstream-server-name: `upstream_tls.server_name` has no effect: `upstream` h2c://app:50051 is spoken \
+         to without TLS; write https://app:50051 for the upstream, or remove the setting"
+    );
+}
+
+#[test]
+fn the_name_of_the_application_is_one_that_a_certificate_can_hold() {
+    for name in ["app", "my_app", "10.0.0.7", "::1", "a.b.example"] {
+        let flag = format!("--upstream-server-name={name}");
+        check(&[&flag], None, "upstream_tls.server_name", &format!("{name} (flag --upstream-server-name)"));
+    }
+    for name in ["app:443", "https://app", "*.example", "[::1]", "a b"] {
+        let expected = format!(
+            "S003 flag --upstream-server-name: `{name}` is not a host's name or address; \
+             write it as it stands in the certificate, without scheme, port or `*`: app.internal"
+        );
+        check_wrong(&[&format!("--upstream-server-name={name}")], None, &[&expected]);
+    }
+    let long = format!("--upstream=https://{}.example", "a".repeat(64));
+    let problems = resolve(&[&long], None).unwrap_err().to_string();
+    assert!(problems.contains("is no name that a certificate can hold"), "{problems}");
+    let (_, warnings) = resolve(&[&long, "--upstream-server-name=app"], None).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
 }

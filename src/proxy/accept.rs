@@ -1,0 +1,284 @@
+//! From a knock at the door to a protocol.
+//!
+//! ```text
+//!   accept ─► too many? 503 ─► [TLS] ─► HTTP/2 or HTTP/1 ─► hyper's connection, carried
+//!                                        ALPN, or the preface
+//! ```
+
+use super::caught::Caught;
+use super::connection::{Carried, ConnectionState, Phase, Progress, ToItsEnd};
+use super::headers::Peer;
+use super::heads::Head;
+use super::socket::Socket;
+use super::stream::Stream;
+use super::{LocalExecutor, MAX_HEAD, MAX_HEADERS, Shared, TICK, Worker, request};
+use crate::telemetry::{Handshake, Refusal, TlsSide};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockFilter, SockRef};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// Before accepting again when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Before looking again at a client that has sent less than it takes to tell its protocol.
+const SNIFF_PAUSE: Duration = Duration::from_millis(10);
+
+/// Requests at one time on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 100;
+/// What a client may send ahead on one stream, and on the connection, in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What is kept of an answer that the client does not take, per stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Resets of requests that nobody has looked at yet.
+const MAX_PENDING_RESETS: usize = 50;
+/// Between two pings to a client that has requests open, and how long it may take to answer one.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Both protocols, with the limits of design.
+pub(super) struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<LocalExecutor>,
+}
+
+impl Protocols {
+    pub(super) fn new(shared: &Shared) -> Protocols {
+        let mut http1 = http1::Builder::new();
+        http1
+            // Ours, by the sweep: see `connection`.
+            .header_read_timeout(None)
+            .preserve_header_case(shared.preserve_header_case)
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            .writev(false);
+        let mut http2 = http2::Builder::new(LocalExecutor);
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(MAX_HEAD as u32)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Protocols { http1, http2 }
+    }
+}
+
+/// Accepts for as long as it is polled.
+pub(super) async fn accept(worker: &Rc<Worker>, listener: &TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => admit(worker, stream, address),
+            // Out of descriptors, most likely: those in use go on, and a pause keeps us from spinning.
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Closes a listener without resetting anyone.
+///
+/// Closing alone would reset every connection that the kernel has completed and nobody has accepted yet. So the
+/// socket first gets a filter that lets no packet through: no connection can be completed any more, and what is in the
+/// queue is all there will be. A client that was just knocking knocks again and is then refused.
+pub(super) fn accept_the_last(worker: &Rc<Worker>, listener: TcpListener) {
+    /// "Return 0 bytes of the packet", in the classic filter language.
+    const DROP_EVERYTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    let _ = SockRef::from(&listener).attach_filter(&[DROP_EVERYTHING]);
+    // The runtime may not have heard of what the kernel has; asking the kernel itself leaves no doubt.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, address)) = listener.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            admit(worker, stream, address);
+        }
+    }
+}
+
+fn admit(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+    let state = Arc::new(ConnectionState::new(worker.tick()));
+    let registered = Registered::new(worker, &state);
+    // Itself included.
+    if worker.shared.connections.load(Ordering::Relaxed) > worker.shared.max_connections {
+        turn_away(worker, stream);
+        return;
+    }
+    let _ = stream.set_nodelay(true);
+    tokio::task::spawn_local(carry(registered, state, stream, address));
+}
+
+/// Agrees on a protocol and carries the connection to its end.
+async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpStream, address: SocketAddr) {
+    let worker = Rc::clone(&registered.worker);
+    let opening = ToItsEnd(Box::pin(open(Rc::clone(&worker), stream)));
+    let (stream, protocol) = match Carried::new(opening, Arc::clone(&state)).await {
+        Some(Ok(opened)) => opened,
+        Some(Err(_)) => return,
+        None => {
+            if worker.shared.tls.is_some() {
+                worker.tally.handshake(TlsSide::Inbound, Handshake::TimedOut);
+            }
+            return;
+        }
+    };
+    // The handshake had its time; the head has its own.
+    state.enter(Phase::ReadingHead, worker.tick());
+    let peer = Rc::new(Peer::new(address.ip(), stream.scheme()));
+    let progress = Progress::new(Arc::clone(&state), Arc::clone(&worker.tick));
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let head = Head::new(Arc::clone(&worker.shared), Arc::clone(&worker.tally));
+            let socket = TokioIo::new(Socket::http1(stream, progress.clone(), head));
+            let serving = Rc::clone(&worker);
+            let service = service_fn(move |request| {
+                let served = request::serve(Rc::clone(&serving), Rc::clone(&peer), progress.clone(), request);
+                Caught::new(served, Rc::clone(&serving))
+            });
+            let connection = worker.protocols.http1.serve_connection(socket, service).with_upgrades();
+            Carried::new(connection, state).await
+        }
+        Protocol::Http2 => {
+            // A client may connect long before it has a request.
+            state.enter(Phase::Idle, worker.tick());
+            let socket = Socket::http2(stream, progress.clone(), Arc::clone(&worker.tally));
+            let serving = Rc::clone(&worker);
+            let streams = Arc::new(AtomicU32::new(0));
+            let service = service_fn(move |request| {
+                let progress = progress.of_stream(&streams);
+                let served = request::serve(Rc::clone(&serving), Rc::clone(&peer), progress, request);
+                Caught::new(served, Rc::clone(&serving))
+            });
+            let connection = worker.protocols.http2.serve_connection(TokioIo::new(socket), service);
+            Carried::new(connection, state).await
+        }
+    };
+    if let Some(Err(error)) = ended {
+        count(&worker, &error);
+    }
+}
+
+/// Counts a connection that hyper gave up on.
+fn count(worker: &Worker, error: &hyper::Error) {
+    if error.is_parse_too_large() {
+        worker.tally.refused(Refusal::HeadSize);
+    } else if error.is_parse() {
+        worker.tally.refused(Refusal::Malformed);
+    } else if let Some(error) =
+        std::error::Error::source(error).and_then(|error| error.downcast_ref::<h2::Error>())
+    {
+        match error.reason() {
+            Some(h2::Reason::ENHANCE_YOUR_CALM) if error.is_library() => worker.tally.refused(Refusal::Flood),
+            Some(_) if error.is_library() => worker.tally.refused(Refusal::Malformed),
+            _ => {}
+        }
+    }
+}
+
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+async fn open(worker: Rc<Worker>, stream: TcpStream) -> io::Result<(Stream, Protocol)> {
+    let Some(tls) = &worker.shared.tls else {
+        let protocol = sniff(&stream).await?;
+        return Ok((Stream::plain(stream), protocol));
+    };
+    let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
+    let result = if accepted.is_ok() { Handshake::Done } else { Handshake::Failed };
+    worker.tally.handshake(TlsSide::Inbound, result);
+    let stream = accepted?;
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    Ok((Stream::tls(stream), protocol))
+}
+
+/// Tells the protocol by the first bytes, and leaves them where they are.
+async fn sniff(stream: &TcpStream) -> io::Result<Protocol> {
+    // No method of HTTP/1 begins like this: the preface was chosen so.
+    const PREFACE: &[u8; 4] = b"PRI ";
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let n = stream.peek(&mut first).await?;
+        if n == 0 || first[..n] != PREFACE[..n] {
+            return Ok(Protocol::Http1);
+        }
+        if n == PREFACE.len() {
+            return Ok(Protocol::Http2);
+        }
+        // The socket is readable already, so there is nothing to wait for but time; the limit for heads ends it.
+        sleep(SNIFF_PAUSE).await;
+    }
+}
+
+/// A connection on the books, off them when its task ends, however it ends.
+pub(super) struct Registered {
+    pub(super) worker: Rc<Worker>,
+    number: u64,
+}
+
+impl Registered {
+    pub(super) fn new(worker: &Rc<Worker>, state: &Arc<ConnectionState>) -> Registered {
+        let number = worker.next_connection.replace(worker.next_connection.get() + 1);
+        worker.connections.borrow_mut().insert(number, Arc::clone(state));
+        worker.tally.connections.add(1);
+        worker.shared.connections.fetch_add(1, Ordering::Relaxed);
+        Registered { worker: Rc::clone(worker), number }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(&self.number);
+        self.worker.tally.connections.sub(1);
+        self.worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Said where there are too many connections.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+
+/// Says that there are too many connections: to a few at a time with patience, to the rest in passing. Where TLS is
+/// spoken it is left unsaid.
+fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
+    worker.tally.refused(Refusal::Connections);
+    if worker.shared.tls.is_some() {
+        return;
+    }
+    if worker.turned_away.get() >= worker.shared.max_refusals {
+        // The socket itself is asked: the runtime has not yet heard that it can be written to.
+        let _ = SockRef::from(&stream).send(TOO_MANY);
+        return;
+    }
+    worker.turned_away.set(worker.turned_away.get() + 1);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let _ = timeout(TICK, async {
+            // Closing with bytes unread would reset the connection before the answer is read.
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(TOO_MANY).await;
+            let _ = stream.shutdown().await;
+            let _ = stream.read(&mut head).await;
+        })
+        .await;
+        worker.turned_away.set(worker.turned_away.get() - 1);
+    });
+}

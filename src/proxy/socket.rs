@@ -1,0 +1,151 @@
+//! A client's socket: notes when a request begins to arrive, and minds what HTTP/2 clients send beside requests.
+
+use super::connection::{Arrival, Progress};
+use super::frames::FrameMeter;
+use super::heads::{Head, Room};
+use super::stream::Stream;
+use crate::telemetry::{Refusal, WorkerTally};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Said where there is no room for a head.
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n\
+    too many bytes of request heads\n";
+
+/// A client's socket under watch.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: Stream,
+    progress: Progress,
+    watch: Watch,
+}
+
+#[derive(Debug)]
+enum Watch {
+    /// HTTP/1: bytes after silence are a request's head.
+    Heads(Head),
+    /// HTTP/1: there was no room for its head, and it has been told so.
+    Refused,
+    /// HTTP/2: what is a request is told by the streams; the frames between them are counted.
+    Frames(Box<FrameMeter>, Arc<WorkerTally>),
+}
+
+impl Socket {
+    pub(super) fn http1(stream: Stream, progress: Progress, head: Head) -> Socket {
+        Socket { stream, progress, watch: Watch::Heads(head) }
+    }
+
+    pub(super) fn http2(stream: Stream, progress: Progress, tally: Arc<WorkerTally>) -> Socket {
+        Socket { stream, progress, watch: Watch::Frames(Box::new(FrameMeter::new()), tally) }
+    }
+
+    /// Notes bytes that have come.
+    fn note(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        match &mut self.watch {
+            Watch::Refused => Ok(()),
+            Watch::Heads(head) => {
+                match self.progress.arrived() {
+                    Arrival::HeadBegins => head.begin(),
+                    Arrival::Head => {}
+                    Arrival::Body => return Ok(()),
+                }
+                match head.grow(bytes.len()) {
+                    Room::Enough => Ok(()),
+                    Room::Scarce => {
+                        self.progress.finish();
+                        Ok(())
+                    }
+                    Room::None => Err(Stop::NoRoom),
+                }
+            }
+            Watch::Frames(meter, tally) => meter.read(bytes, self.progress.tick()).map_err(|_| {
+                tally.refused(Refusal::Flood);
+                Stop::Flood
+            }),
+        }
+    }
+
+    /// Says that there is no room, and that nothing more will be said.
+    fn refuse(&mut self) {
+        self.watch = Watch::Refused;
+        self.stream.say_last(NO_ROOM);
+    }
+
+    /// Reads and forgets until the client ends or the sweep does: closing with bytes unread would reset the connection
+    /// before the answer is read.
+    fn discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Why a socket is read no further.
+enum Stop {
+    NoRoom,
+    Flood,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if matches!(self.watch, Watch::Refused) {
+            return self.discard(cx);
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let came = &buffer.filled()[before..];
+        if came.is_empty() {
+            return read;
+        }
+        match self.note(came) {
+            Ok(()) => read,
+            Err(Stop::NoRoom) => {
+                buffer.set_filled(before);
+                self.refuse();
+                self.discard(cx)
+            }
+            Err(Stop::Flood) => Poll::Ready(Err(io::Error::other("too many frames that carry nothing"))),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+}

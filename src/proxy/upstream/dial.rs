@@ -1,0 +1,194 @@
+//! Opens a connection to the application and learns what is spoken on it.
+
+use super::outbound::Outbound;
+use super::{Failed, classify};
+use crate::config::{Scheme, Target};
+use crate::proxy::stream::Stream;
+use crate::proxy::{LocalExecutor, Shared};
+use crate::telemetry::{Handshake, TlsSide, UpstreamError, WorkerTally};
+use crate::tls::Outbound as Tls;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Between two attempts to reach an application that is not up yet.
+const STARTUP_PAUSE: Duration = Duration::from_millis(20);
+/// The most that is buffered of an answer's head.
+const MAX_BUFFER: usize = 64 * 1024;
+/// The most an application's head may hold; far more than an answer has, far less than would hurt.
+const MAX_HEADER_LIST: u32 = 256 * 1024;
+/// What the application may send ahead on one stream and on the connection, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// What is kept of a request's body that the application does not take, per stream.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// A fresh connection, by what is spoken on it.
+pub(super) enum Dialled {
+    Http1(http1::SendRequest<Outbound>),
+    Http2(http2::SendRequest<Outbound>),
+}
+
+/// Which protocols will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Speak {
+    /// Whatever the target's scheme leads to.
+    Any,
+    /// HTTP/1.1: upgrades exist nowhere else.
+    Http1,
+}
+
+/// Opens connections to one target.
+pub(super) struct Dialler {
+    pub(super) target: Target,
+    connect_timeout: Duration,
+    tls: Option<Arc<Tls>>,
+    http1: http1::Builder,
+    http2: http2::Builder<LocalExecutor>,
+    /// The application has accepted a connection at least once.
+    seen: Cell<bool>,
+    /// What it chose last, where it has the choice.
+    chose_http2: Cell<bool>,
+}
+
+impl Dialler {
+    pub(super) fn new(shared: &Shared) -> Dialler {
+        let mut http1 = http1::Builder::new();
+        http1.preserve_header_case(shared.preserve_header_case).writev(false).max_buf_size(MAX_BUFFER);
+        let mut http2 = http2::Builder::new(LocalExecutor);
+        http2
+            .timer(TokioTimer::new())
+            .max_header_list_size(MAX_HEADER_LIST)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        Dialler {
+            target: shared.upstream.clone(),
+            connect_timeout: shared.connect_timeout,
+            tls: shared.upstream_tls.clone(),
+            http1,
+            http2,
+            seen: Cell::new(false),
+            chose_http2: Cell::new(true),
+        }
+    }
+
+    /// A connection will most likely be one of HTTP/2.
+    pub(super) fn expects_http2(&self) -> bool {
+        match self.target.scheme {
+            Scheme::Http => false,
+            Scheme::H2c => true,
+            Scheme::Https => self.chose_http2.get(),
+        }
+    }
+
+    /// Connects, agrees on a protocol, and leaves a task behind that carries the connection.
+    pub(super) async fn dial(&self, speak: Speak, tally: &WorkerTally) -> Result<Dialled, Failed> {
+        let deadline = Instant::now() + self.connect_timeout;
+        let stream = self.connect(deadline).await?;
+        self.seen.set(true);
+        let _ = stream.set_nodelay(true);
+        match self.target.scheme {
+            Scheme::Http => self.speak_http1(Stream::plain(stream)).await,
+            Scheme::H2c if speak == Speak::Http1 => {
+                let detail = "an upgrade needs HTTP/1.1".to_owned();
+                Err(Failed { error: UpstreamError::Protocol, detail })
+            }
+            Scheme::H2c => self.speak_http2(Stream::plain(stream)).await,
+            Scheme::Https => {
+                let stream = self.shake_hands(stream, speak, deadline, tally).await?;
+                let chose_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                if speak == Speak::Any {
+                    self.chose_http2.set(chose_http2);
+                }
+                let stream = Stream::tls(stream);
+                if chose_http2 { self.speak_http2(stream).await } else { self.speak_http1(stream).await }
+            }
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        speak: Speak,
+        deadline: Instant,
+        tally: &WorkerTally,
+    ) -> Result<TlsStream<TcpStream>, Failed> {
+        let Some(tls) = &self.tls else {
+            let detail = "no TLS is configured".to_owned();
+            return Err(Failed { error: UpstreamError::Tls, detail });
+        };
+        let mut config = tls.config();
+        if speak == Speak::Http1 {
+            let mut http1 = rustls::ClientConfig::clone(&config);
+            http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+            config = Arc::new(http1);
+        }
+        let handshake = TlsConnector::from(config).connect(tls.server_name(), stream);
+        let (counted, result) = match timeout_at(deadline, handshake).await {
+            Ok(Ok(stream)) => (Handshake::Done, Ok(stream)),
+            Ok(Err(error)) => {
+                let failed = Failed { error: UpstreamError::Tls, detail: error.to_string() };
+                (Handshake::Failed, Err(failed))
+            }
+            Err(_) => {
+                let detail = format!("no TLS handshake within {:?}", self.connect_timeout);
+                (Handshake::TimedOut, Err(Failed { error: UpstreamError::Timeout, detail }))
+            }
+        };
+        tally.handshake(TlsSide::Upstream, counted);
+        result
+    }
+
+    async fn speak_http1(&self, stream: Stream) -> Result<Dialled, Failed> {
+        let handshake = self.http1.handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(|error| classify(&error))?;
+        tokio::task::spawn_local(async move {
+            // Its errors reach whoever waits for an answer on it.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(Dialled::Http1(sender))
+    }
+
+    async fn speak_http2(&self, stream: Stream) -> Result<Dialled, Failed> {
+        let handshake = self.http2.handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(|error| classify(&error))?;
+        tokio::task::spawn_local(async move {
+            let _ = connection.await;
+        });
+        Ok(Dialled::Http2(sender))
+    }
+
+    /// Connects within the limit. An application that was never reached may still be starting: it is waited for.
+    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Failed> {
+        let address = (self.target.host.as_str(), self.target.port);
+        loop {
+            let error = match timeout_at(deadline, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let detail = format!("no connection within {:?}", self.connect_timeout);
+                    return Err(Failed { error: UpstreamError::Timeout, detail });
+                }
+            };
+            let starting = error.kind() == ErrorKind::ConnectionRefused && !self.seen.get();
+            if !starting || Instant::now() + STARTUP_PAUSE >= deadline {
+                let kind = match error.kind() {
+                    ErrorKind::ConnectionRefused => UpstreamError::Refused,
+                    ErrorKind::TimedOut => UpstreamError::Timeout,
+                    ErrorKind::ConnectionReset => UpstreamError::Reset,
+                    _ => UpstreamError::Unreachable,
+                };
+                return Err(Failed { error: kind, detail: error.to_string() });
+            }
+            sleep(STARTUP_PAUSE).await;
+        }
+    }
+}
