@@ -170,6 +170,7 @@ fn a_nomination_strips_no_header_that_frames_routes_or_traces() {
             "Connection",
             "X-Amzn-Trace-Id, traceparent, tracestate, host, content-length, x-forwarded-for, x-mine",
         )
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         .header("tracestate", "a=1")
         .header("X-Mine", "1");
     let seen = world.forward(&request);
