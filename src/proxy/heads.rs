@@ -43,11 +43,18 @@ pub(super) struct Head {
     bytes: usize,
     /// Taken of the budget by the largest head so far.
     taken: usize,
+    /// There was no room for one.
+    refused: bool,
 }
 
 impl Head {
     pub(super) fn new(shared: Arc<Shared>, tally: Arc<WorkerTally>) -> Head {
-        Head { shared, tally, bytes: 0, taken: 0 }
+        Head { shared, tally, bytes: 0, taken: 0, refused: false }
+    }
+
+    /// Whether there was no room for one.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Another head begins.
@@ -68,6 +75,7 @@ impl Head {
         if before + more > BUDGET {
             self.shared.heads.0.fetch_sub(more, Ordering::Relaxed);
             self.tally.refused(Refusal::HeadMemory);
+            self.refused = true;
             return Room::None;
         }
         self.taken = needed;

@@ -27,10 +27,9 @@ pub(super) struct Socket {
 
 #[derive(Debug)]
 enum Watch {
-    /// HTTP/1: bytes after silence are a request's head.
+    /// HTTP/1: bytes after silence are a request's head. Kept also when there was no room for it: what the connection
+    /// took is in hyper's buffer until it is closed.
     Heads(Head),
-    /// HTTP/1: there was no room for its head, and it has been told so.
-    Refused,
     /// HTTP/2: what is a request is told by the streams; the frames between them are counted.
     Frames(Box<FrameMeter>, Arc<WorkerTally>),
 }
@@ -47,7 +46,6 @@ impl Socket {
     /// Notes bytes that have come.
     fn note(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         match &mut self.watch {
-            Watch::Refused => Ok(()),
             Watch::Heads(head) => {
                 match self.progress.arrived() {
                     Arrival::HeadBegins => head.begin(),
@@ -72,8 +70,11 @@ impl Socket {
 
     /// Says that there is no room, and that nothing more will be said.
     fn refuse(&mut self) {
-        self.watch = Watch::Refused;
         self.stream.say_last(NO_ROOM);
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(&self.watch, Watch::Heads(head) if head.is_refused())
     }
 
     /// Reads and forgets until the client ends or the sweep does: closing with bytes unread would reset the connection
@@ -103,7 +104,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if matches!(self.watch, Watch::Refused) {
+        if self.is_refused() {
             return self.discard(cx);
         }
         let before = buffer.filled().len();

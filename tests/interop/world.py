@@ -1,10 +1,12 @@
 """A sidecar, a UDP sink and a port to listen on, for the tests beside this file."""
 
+import http.server
 import json
 import os
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 BINARY = os.environ["COLLIMATOR_BIN"]
@@ -34,11 +36,15 @@ class Sink:
 
     def of(self, trace_id):
         """The documents of one trace that have come so far."""
+        return [document for document in self.all() if document["trace_id"] == trace_id]
+
+    def all(self):
+        """All documents that have come so far."""
         while True:
             try:
                 datagram = self.socket.recv(65536)
             except BlockingIOError:
-                return [document for document in self.documents if document["trace_id"] == trace_id]
+                return list(self.documents)
             header, _, body = datagram.partition(b"\n")
             assert json.loads(header) == {"format": "json", "version": 1}, header
             self.documents.append(json.loads(body))
@@ -47,10 +53,50 @@ class Sink:
         self.socket.close()
 
 
+def folder():
+    """A folder that is gone when its context ends."""
+    return tempfile.TemporaryDirectory()
+
+
+def serve():
+    """An application that says hello; at `/slow?0.5` after half a second."""
+
+    class Application(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = 65536
+
+        def do_GET(self):
+            path, _, seconds = self.path.partition("?")
+            if path == "/slow":
+                time.sleep(float(seconds))
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 1024
+
+        def handle_error(self, *_):
+            """A client that went away is nobody's error here."""
+
+    server = Server(("127.0.0.1", 0), Application)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
 class Sidecar:
     """A `collimator run` on ports of its own."""
 
-    def __init__(self, upstream, *arguments, rules=None):
+    def __init__(self, upstream, *arguments, rules=None, environment=None):
         self.folder = tempfile.TemporaryDirectory()
         ports = os.path.join(self.folder.name, "ports.json")
         command = [
@@ -62,7 +108,7 @@ class Sidecar:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(rules)
             command += ["--rules", path]
-        environment = {"PATH": os.environ["PATH"], "COLLIMATOR_PORT_FILE": ports}
+        environment = {"PATH": os.environ["PATH"], "COLLIMATOR_PORT_FILE": ports, **(environment or {})}
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         wait_for(lambda: os.path.exists(ports) or self.process.poll() is not None, "the port file")
         with open(ports, encoding="utf-8") as file:

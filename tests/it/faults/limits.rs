@@ -11,7 +11,7 @@ use crate::support::process::{Process, own_descriptor_limit};
 use crate::support::sidecar::{Options, Sidecar};
 use crate::support::upstream::Upstream;
 use crate::support::world::NEVER;
-use crate::support::{RaiseOnPanic, eventually};
+use crate::support::{RaiseOnPanic, eventually, wait_until};
 
 /// A sidecar in a shell that first sets this limit of descriptors, soft and hard.
 fn limited(limit: usize, upstream: &Upstream) -> Sidecar {
@@ -122,6 +122,17 @@ const CAPPED: &str = "cg=/sys/fs/cgroup/memory/collimator-test-$$; \
     if mkdir $cg 2>/dev/null && echo 67108864 > $cg/memory.limit_in_bytes && echo $$ > $cg/cgroup.procs; \
     then echo $cg > cgroup; fi; exec \"$0\" \"$@\"";
 
+/// Removes the group once its process is gone, however the test ends.
+struct RemoveGroup(Option<String>);
+
+impl Drop for RemoveGroup {
+    fn drop(&mut self) {
+        if let Some(group) = &self.0 {
+            wait_until(Duration::from_secs(2), || std::fs::remove_dir(group.trim()).is_ok());
+        }
+    }
+}
+
 /// The highest memory of a process while something happens.
 fn peak<T>(process: Process, during: impl FnOnce() -> T) -> (u64, T) {
     let (done, most) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -178,8 +189,11 @@ fn check_large_heads(ended: bool) {
     const MOST: u64 = 60 << 20;
     let upstream = Upstream::plain();
     let options = Options::run().rules(NEVER).upstream(upstream.address()).args(&["--sink", "none"]);
+    // Declared before the sidecar, and so dropped after it.
+    let mut group = RemoveGroup(None);
     let mut sidecar = options.through(CAPPED).start();
-    let capped = sidecar.path("cgroup").exists();
+    group.0 = std::fs::read_to_string(sidecar.path("cgroup")).ok();
+    let capped = group.0.is_some();
     let load = Load {
         address: sidecar.listen,
         n_clients: 2,
@@ -218,10 +232,6 @@ fn check_large_heads(ended: bool) {
         stream.read_exact(&mut bytes).is_ok() && &bytes == b"HTTP/1.1 200"
     });
     sidecar.stop().check(0);
-    if capped {
-        let group = std::fs::read_to_string(sidecar.path("cgroup")).unwrap();
-        drop(std::fs::remove_dir(group.trim()));
-    }
     eprintln!(
         "at most {} KiB (cgroup of 64 MiB: {capped}); {served} served, {refused} refused; {} ordinary requests, 0 lost",
         most / 1024,

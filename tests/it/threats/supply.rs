@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// As `deny.toml` has them, which says the same to cargo-deny; a test compares the two.
+/// As `.deny.toml` has them, which says the same to cargo-deny; a test compares the two.
 const LICENCES: [&str; 10] = [
     "MIT",
     "Apache-2.0",
@@ -198,15 +198,15 @@ fn no_banned_crate_is_locked() {
 
 #[test]
 fn the_same_is_asked_of_cargo_deny() {
-    let config = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let config = std::fs::read_to_string(root().join(".deny.toml")).unwrap();
     for licence in LICENCES {
-        assert!(config.contains(&format!("\"{licence}\"")), "{licence} is not in deny.toml");
+        assert!(config.contains(&format!("\"{licence}\"")), "{licence} is not in .deny.toml");
     }
     for banned in BANNED {
-        assert!(config.contains(&format!("crate = \"{banned}\"")), "{banned} is not in deny.toml");
+        assert!(config.contains(&format!("crate = \"{banned}\"")), "{banned} is not in .deny.toml");
     }
     let quoted = config.split("allow = [").nth(1).unwrap().split(']').next().unwrap().matches('"').count();
-    assert_eq!(quoted, 2 * LICENCES.len(), "deny.toml allows others");
+    assert_eq!(quoted, 2 * LICENCES.len(), ".deny.toml allows others");
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
