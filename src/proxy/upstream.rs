@@ -75,6 +75,7 @@ impl Lease {
 }
 
 /// A request on its way.
+#[expect(clippy::large_enum_variant, reason = "nearly every request is the large one")]
 enum Attempt<S> {
     /// On a connection that may have died in the pool, with a copy if it may be repeated.
     Pooled((S, Held), Option<Request<Outbound>>),

@@ -320,8 +320,10 @@ fn names_keep_their_case_and_their_order() {
     assert_eq!(names, ["X-b", "eTag", "Content-Length", "date"]);
 }
 
+type Fields = Vec<(String, Vec<u8>)>;
+
 /// The answer to a request sent to the application itself, and to the same sent through the sidecar.
-fn both(world: &World, request: &Request) -> [(Response, Vec<(String, Vec<u8>)>); 2] {
+fn both(world: &World, request: &Request) -> [(Response, Fields); 2] {
     [world.upstream.address(), world.sidecar.listen].map(|address| {
         let response = Client::once(address, request);
         let fields = response.fields();
@@ -392,18 +394,13 @@ fn answers_are_those_of_the_application_byte_for_byte() {
 }
 
 /// Fields without one of them, if the difference is a documented one.
-fn without(
-    mut fields: Vec<(String, Vec<u8>)>,
-    is_documented: bool,
-    name: &str,
-    value: &str,
-) -> Vec<(String, Vec<u8>)> {
+fn without(mut fields: Fields, is_documented: bool, name: &str, value: &str) -> Fields {
     fields.retain(|(n, v)| !(is_documented && n.eq_ignore_ascii_case(name) && v == value.as_bytes()));
     fields
 }
 
 /// Fields in the order of each name's first appearance: fields of one name may be sent together.
-fn sorted_by_first(fields: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+fn sorted_by_first(fields: Fields) -> Fields {
     let first = |name: &str| fields.iter().position(|(other, _)| other == name);
     let mut sorted = fields.clone();
     sorted.sort_by_key(|(name, _)| first(name));
