@@ -17,7 +17,7 @@ use crate::descriptors;
 use crate::emit::{Emitter, Lanes};
 use crate::exposition::Counted;
 use crate::logging::Logging;
-use crate::proxy::{self, AccessLog, HeadBudget, Shared, Stage};
+use crate::proxy::{self, AccessLog, Door, HeadBudget, Shared, Stage};
 use crate::sampling::trust::Trust;
 use crate::segment::{Identity, SegmentName};
 use crate::store::{Limits, Store};
@@ -102,15 +102,14 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
 
     // Ports first, so that whoever asks early waits in the queue and not at a closed door.
     let n_workers = settings.workers.value.get();
-    let listeners = bind_workers(settings.listen.value, n_workers)?;
-    let bind_one = |setting, address| {
-        let bind = || bind(address, false).and_then(TcpListener::from_std);
-        bind().map_err(|error| StartError::Bind { setting, address, error })
-    };
+    let failed = |setting, address| move |error| StartError::Bind { setting, address, error };
+    let listener = bind(settings.listen.value).map_err(failed("listen", settings.listen.value))?;
+    let bind_one =
+        |setting, address| bind(address).and_then(TcpListener::from_std).map_err(failed(setting, address));
     let admin_listener = bind_one("admin", settings.admin.value)?;
     let metrics_listener = bind_one("metrics", settings.metrics.value)?;
     let local = |listener: &TcpListener| listener.local_addr().map_err(system("read a socket's address"));
-    let listen = listeners[0].local_addr().map_err(system("read a socket's address"))?;
+    let listen = listener.local_addr().map_err(system("read a socket's address"))?;
     let (admin_address, metrics_address) = (local(&admin_listener)?, local(&metrics_listener)?);
 
     let store = Arc::new(Store::new(Limits::default()));
@@ -152,12 +151,19 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let (stage, staged) = watch::channel(Stage::Serving);
     let tallies: Vec<Arc<WorkerTally>> = (0..n_workers).map(|_| Arc::default()).collect();
     let mut workers = Vec::with_capacity(n_workers);
-    for (number, (listener, tally)) in listeners.into_iter().zip(&tallies).enumerate() {
+    let doors = if n_workers == 1 {
+        vec![Door::Listener(listener)]
+    } else {
+        let (hands, doors) = proxy::doors(n_workers);
+        tokio::spawn(proxy::share_out(listener, hands, staged.clone()));
+        doors
+    };
+    for (number, (door, tally)) in doors.into_iter().zip(&tallies).enumerate() {
         let dice = Dice::from_system().map_err(system("get randomness"))?;
         let (shared, tally, staged) = (Arc::clone(&shared), Arc::clone(tally), staged.clone());
         let worker = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || work(shared, tally, clock, dice, listener, staged))
+            .spawn(move || work(shared, tally, clock, dice, door, staged))
             .map_err(system("start a worker"))?;
         workers.push(worker);
     }
@@ -209,7 +215,7 @@ fn work(
     tally: Arc<WorkerTally>,
     clock: Clock,
     dice: Dice,
-    listener: std::net::TcpListener,
+    door: Door,
     staged: watch::Receiver<Stage>,
 ) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -219,32 +225,14 @@ fn work(
             return;
         }
     };
-    runtime.block_on(async move {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => proxy::run(shared, tally, clock, dice, listener, staged).await,
-            Err(error) => tracing::error!(%error, "a worker cannot listen; the others go on"),
-        }
-    });
-}
-
-/// A listener for each worker on the same address.
-fn bind_workers(address: SocketAddr, n_workers: usize) -> Result<Vec<std::net::TcpListener>, StartError> {
-    let failed = |error| StartError::Bind { setting: "listen", address, error };
-    // The first one alone: sharing a port is only meant among our own workers, and another process that has it
-    // must be an error.
-    let first = bind(address, false).map_err(failed)?;
-    if n_workers == 1 {
-        return Ok(vec![first]);
+    if let Err(error) = runtime.block_on(proxy::run(shared, tally, clock, dice, door, staged)) {
+        tracing::error!(%error, "a worker cannot listen; the others go on");
     }
-    let address = first.local_addr().map_err(failed)?;
-    drop(first);
-    (0..n_workers).map(|_| bind(address, true).map_err(failed)).collect()
 }
 
-fn bind(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListener> {
+fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

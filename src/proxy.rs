@@ -20,7 +20,9 @@ mod exchange;
 mod frames;
 mod headers;
 mod heads;
+mod present;
 mod request;
+mod share;
 mod socket;
 mod strict;
 mod stream;
@@ -41,13 +43,13 @@ use arc_swap::{ArcSwap, Cache};
 use connection::{ConnectionState, Tick};
 pub use heads::HeadBudget;
 use http::HeaderValue;
+pub use share::{Door, doors, share_out};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use upstream::Pool;
@@ -133,6 +135,8 @@ pub(crate) struct Worker {
     protocols: Protocols,
     pool: Rc<Pool>,
     tick: Arc<AtomicU32>,
+    /// Connections that are this worker's, for whoever shares them out.
+    load: Arc<AtomicUsize>,
     connections: RefCell<HashMap<u64, Arc<ConnectionState>>>,
     next_connection: Cell<u64>,
     turned_away: Cell<usize>,
@@ -145,14 +149,22 @@ impl Worker {
 }
 
 /// Runs one worker until its connections have ended after the stop. Must be called within a local runtime.
+///
+/// # Errors
+/// The runtime does not take the listener.
 pub async fn run(
     shared: Arc<Shared>,
     tally: Arc<WorkerTally>,
     clock: Clock,
     dice: Dice,
-    listener: TcpListener,
+    door: Door,
     mut stage: watch::Receiver<Stage>,
-) {
+) -> std::io::Result<()> {
+    let load = match &door {
+        Door::Listener(_) => Arc::default(),
+        Door::Handed(_, load) => Arc::clone(load),
+    };
+    let mut door = accept::Open::try_from(door)?;
     let pool = Rc::new(Pool::new(&shared));
     let worker = Rc::new(Worker {
         tally,
@@ -164,6 +176,7 @@ pub async fn run(
         protocols: Protocols::new(&shared),
         pool,
         tick: Arc::new(AtomicU32::new(0)),
+        load,
         connections: RefCell::default(),
         next_connection: Cell::new(0),
         turned_away: Cell::new(0),
@@ -171,10 +184,10 @@ pub async fn run(
     });
     let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     tokio::select! {
-        () = accept::accept(&worker, &listener) => {}
+        () = accept::accept(&worker, &mut door) => {}
         _ = stage.wait_for(|stage| *stage >= Stage::Finishing) => {}
     }
-    accept::accept_the_last(&worker, listener);
+    accept::accept_the_last(&worker, door).await;
     worker.connections.borrow().values().for_each(|state| state.finish());
     tokio::select! {
         () = all_ended(&worker) => {}
@@ -187,6 +200,7 @@ pub async fn run(
         }
     }
     sweeper.abort();
+    Ok(())
 }
 
 async fn all_ended(worker: &Worker) {

@@ -1,7 +1,7 @@
 //! From a knock at the door to a protocol.
 //!
 //! ```text
-//!   accept ─► too many? 503 ─► [TLS] ─► HTTP/2 or HTTP/1 ─► hyper's connection, carried
+//!   accept, or handed over by `share` ─► too many? 503 ─► [TLS] ─► HTTP/2 or HTTP/1 ─► hyper's connection, carried
 //!                                        ALPN, or the preface
 //! ```
 
@@ -9,6 +9,7 @@ use super::caught::Caught;
 use super::connection::{Carried, ConnectionState, Phase, Progress, ToItsEnd};
 use super::headers::Peer;
 use super::heads::Head;
+use super::share::{Door, Knock};
 use super::socket::Socket;
 use super::stream::Stream;
 use super::{LocalExecutor, MAX_HEAD, MAX_HEADERS, Shared, TICK, Worker, request};
@@ -21,15 +22,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// Before accepting again when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Before looking again at a client that has sent less than it takes to tell its protocol.
 const SNIFF_PAUSE: Duration = Duration::from_millis(10);
 
@@ -78,14 +80,54 @@ impl Protocols {
     }
 }
 
-/// Accepts for as long as it is polled.
-pub(super) async fn accept(worker: &Rc<Worker>, listener: &TcpListener) {
+/// Accepts, or takes what it is handed, for as long as it is polled.
+pub(super) async fn accept(worker: &Rc<Worker>, door: &mut Open) {
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => admit(worker, stream, address),
-            // Out of descriptors, most likely: those in use go on, and a pause keeps us from spinning.
-            Err(_) => sleep(ACCEPT_PAUSE).await,
+        match door {
+            Open::Listener(listener) => match listener.accept().await {
+                Ok((stream, address)) => admit(worker, stream, address),
+                // Out of descriptors, most likely: those in use go on, and a pause keeps us from spinning.
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+            Open::Handed(knocks, load) => match knocks.recv().await {
+                Some(knock) => take_in(worker, knock, Some(load)),
+                // Whoever accepts has ended; the stage that follows is what this waits for.
+                None => return std::future::pending().await,
+            },
         }
+    }
+}
+
+/// Takes those that were let in before the door was closed.
+pub(super) async fn accept_the_last(worker: &Rc<Worker>, door: Open) {
+    match door {
+        Open::Listener(listener) => {
+            // The runtime may not have heard of what the kernel has; asking the kernel itself leaves no doubt.
+            let Ok(listener) = listener.into_std() else { return };
+            take_the_last(listener).for_each(|knock| take_in(worker, knock, None));
+        }
+        Open::Handed(mut knocks, load) => {
+            while let Some(knock) = knocks.recv().await {
+                take_in(worker, knock, Some(&load));
+            }
+        }
+    }
+}
+
+/// A worker's door, open on its own runtime.
+pub(super) enum Open {
+    Listener(TcpListener),
+    Handed(mpsc::Receiver<Knock>, Arc<AtomicUsize>),
+}
+
+impl TryFrom<Door> for Open {
+    type Error = io::Error;
+
+    fn try_from(door: Door) -> io::Result<Open> {
+        Ok(match door {
+            Door::Listener(listener) => Open::Listener(TcpListener::from_std(listener)?),
+            Door::Handed(knocks, load) => Open::Handed(knocks, load),
+        })
     }
 }
 
@@ -94,18 +136,22 @@ pub(super) async fn accept(worker: &Rc<Worker>, listener: &TcpListener) {
 /// Closing alone would reset every connection that the kernel has completed and nobody has accepted yet. So the
 /// socket first gets a filter that lets no packet through: no connection can be completed any more, and what is in the
 /// queue is all there will be. A client that was just knocking knocks again and is then refused.
-pub(super) fn accept_the_last(worker: &Rc<Worker>, listener: TcpListener) {
+pub(super) fn take_the_last(listener: std::net::TcpListener) -> impl Iterator<Item = Knock> {
     /// "Return 0 bytes of the packet", in the classic filter language.
     const DROP_EVERYTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
     let _ = SockRef::from(&listener).attach_filter(&[DROP_EVERYTHING]);
-    // The runtime may not have heard of what the kernel has; asking the kernel itself leaves no doubt.
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, address)) = listener.accept() {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            admit(worker, stream, address);
-        }
+    std::iter::from_fn(move || listener.accept().ok())
+}
+
+fn take_in(worker: &Rc<Worker>, (stream, address): Knock, waited: Option<&AtomicUsize>) {
+    if stream.set_nonblocking(true).is_ok()
+        && let Ok(stream) = TcpStream::from_std(stream)
+    {
+        admit(worker, stream, address);
+    }
+    if let Some(load) = waited {
+        // From here on it counts as one that the worker has.
+        load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -239,6 +285,7 @@ impl Registered {
         worker.connections.borrow_mut().insert(number, Arc::clone(state));
         worker.tally.connections.add(1);
         worker.shared.connections.fetch_add(1, Ordering::Relaxed);
+        worker.load.fetch_add(1, Ordering::Relaxed);
         Registered { worker: Rc::clone(worker), number }
     }
 }
@@ -248,6 +295,7 @@ impl Drop for Registered {
         self.worker.connections.borrow_mut().remove(&self.number);
         self.worker.tally.connections.sub(1);
         self.worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.worker.load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 pub(super) struct Watched {
     inner: Inner,
     /// Gone when the hop is closed.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
 }
 
 enum Inner {
@@ -24,7 +24,7 @@ enum Inner {
 
 impl Watched {
     /// An answer of the application.
-    pub(super) fn application(body: Incoming, lease: Lease, exchange: Exchange) -> Watched {
+    pub(super) fn application(body: Incoming, lease: Lease, exchange: Box<Exchange>) -> Watched {
         let mut watched = Watched { inner: Inner::Application(body, Some(lease)), exchange: Some(exchange) };
         // The server does not poll a body that has ended, so its end has to be seen here.
         watched.close_if_ended();

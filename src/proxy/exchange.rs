@@ -12,6 +12,7 @@
 use super::Worker;
 use super::access::Access;
 use super::connection::{Phase, Progress};
+use super::present::Present;
 use super::upstream::{Failed, Lease};
 use crate::moment::Moment;
 use crate::sampling::rule::RuleName;
@@ -98,10 +99,11 @@ impl Exchange {
     }
 
     /// The application's head has come.
-    pub(super) fn answer(&mut self, status: u16, headers: &HeaderMap) {
+    pub(super) fn answer(&mut self, status: u16, present: Present, headers: &HeaderMap) {
         self.answered = Some(status);
         self.status = Some(status);
-        self.is_grpc = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC));
+        self.is_grpc = present.has(Present::CONTENT_TYPE)
+            && headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC));
         // An answer without messages has its status here.
         self.read_grpc_status(headers);
     }
@@ -141,18 +143,18 @@ impl Exchange {
     }
 
     /// Ends: everything was handed to the client.
-    pub(super) fn complete(mut self) {
+    pub(super) fn complete(mut self: Box<Self>) {
         self.end(None, false);
     }
 
     /// Ends: the application gave no answer, or broke off within it.
-    pub(super) fn fail(mut self, failed: &Failed) {
+    pub(super) fn fail(mut self: Box<Self>, failed: &Failed) {
         let failure = self.failure(failed.error.as_str(), &failed.detail);
         self.end(Some(failure), false);
     }
 
     /// As [`Exchange::fail`], for an answer that had begun: counted here, because nobody else will.
-    pub(super) fn break_off(self, failed: &Failed) {
+    pub(super) fn break_off(self: Box<Self>, failed: &Failed) {
         self.worker.tally.upstream_failed(failed.error);
         self.fail(failed);
     }

@@ -3,6 +3,7 @@
 //! Hop-by-hop fields end here; trace headers are replaced by ours; `X-Forwarded-*` is appended. Everything else passes as
 //! it came.
 
+use super::present::Present;
 use crate::sampling::Attributes;
 use crate::trace::{Leaving, TraceId, state};
 use http::StatusCode;
@@ -15,9 +16,11 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The length of `Root=1-…;Parent=…;Sampled=…`.
+const ROOT_PARENT_SAMPLED: usize = 74;
+/// How many headers are added to a request that brings none of them.
+pub(super) const MOST_ADDED: usize = 5;
 
 /// Fields that a `Connection` header cannot take away: without them a message would be framed, routed or traced
 /// otherwise than its sender was told.
@@ -38,10 +41,8 @@ fn is_protected(name: &HeaderName) -> bool {
 
 /// Removes the fields that speak of one connection only, and those that `Connection` names. `Trailer` stays: it speaks
 /// of the message.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const ALWAYS: [HeaderName; 6] =
-        [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::UPGRADE, HTTP2_SETTINGS];
-    if !ALWAYS.iter().any(|name| headers.contains_key(name)) {
+pub(super) fn remove_hop_by_hop(present: Present, headers: &mut HeaderMap) {
+    if !present.has(Present::HOP_BY_HOP) {
         return;
     }
     let nominated: Vec<HeaderName> = headers
@@ -51,14 +52,16 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !is_protected(name))
         .collect();
-    retain(headers, |name| !ALWAYS.contains(name) && !nominated.contains(name));
+    retain(headers, |name| {
+        !Present::named(name.as_str()).has(Present::HOP_BY_HOP) && !nominated.contains(name)
+    });
 }
 
 /// Makes of the application's headers the client's.
-pub(super) fn pass_back(status: StatusCode, headers: &mut HeaderMap) {
+pub(super) fn pass_back(present: Present, status: StatusCode, headers: &mut HeaderMap) {
     let wanted =
         if status == StatusCode::UPGRADE_REQUIRED { headers.get(header::UPGRADE).cloned() } else { None };
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(present, headers);
     if let Some(wanted) = wanted {
         // This answer is about nothing else.
         headers.insert(header::UPGRADE, wanted);
@@ -109,11 +112,12 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 
 /// Replaces both trace headers, so that they say the same thing and each is there exactly once. `tracestate` stays as it
 /// came, or goes: with a trace that ends here, or because it is none.
-pub(super) fn write_trace(headers: &mut HeaderMap, leaving: &Leaving<'_>) {
-    if headers.contains_key(TRACESTATE) && !(leaving.state && state::is_valid(fields(headers, &TRACESTATE))) {
-        headers.remove(TRACESTATE);
+pub(super) fn write_trace(present: Present, headers: &mut HeaderMap, leaving: &Leaving<'_>) {
+    if present.has(Present::TRACESTATE) && !(leaving.state && state::is_valid(fields(headers, &TRACESTATE))) {
+        retain(headers, |name| *name != TRACESTATE);
     }
-    let mut text = Vec::new();
+    // As long as it is without further keys: a text that fills its room becomes a value without another allocation.
+    let mut text = Vec::with_capacity(ROOT_PARENT_SAMPLED);
     leaving.write_xray(&mut text);
     // Both are printable ASCII by construction.
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
@@ -152,9 +156,8 @@ impl Peer {
 }
 
 /// Appends the peer to `X-Forwarded-For`, and says scheme and host where no proxy before us did.
-pub(super) fn append_forwarded(headers: &mut HeaderMap, peer: &Peer) {
-    let before = headers.get_all(X_FORWARDED_FOR).iter().count();
-    if before == 0 {
+pub(super) fn append_forwarded(present: Present, headers: &mut HeaderMap, peer: &Peer) {
+    if !present.has(Present::X_FORWARDED_FOR) {
         headers.insert(X_FORWARDED_FOR, peer.text.clone());
     } else {
         let mut list = Vec::new();
@@ -167,10 +170,10 @@ pub(super) fn append_forwarded(headers: &mut HeaderMap, peer: &Peer) {
             headers.insert(X_FORWARDED_FOR, value);
         }
     }
-    if !headers.contains_key(X_FORWARDED_PROTO) {
+    if !present.has(Present::X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme));
     }
-    if !headers.contains_key(X_FORWARDED_HOST)
+    if !present.has(Present::X_FORWARDED_HOST)
         && let Some(host) = headers.get(header::HOST).cloned()
     {
         headers.insert(X_FORWARDED_HOST, host);
@@ -242,7 +245,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("x-kept", "1"),
         ]);
-        remove_hop_by_hop(&mut headers);
+        remove_hop_by_hop(Present::of(&headers), &mut headers);
         let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["x-amzn-trace-id", "host", "x-kept"], "in the order in which they came");
     }
@@ -252,7 +255,7 @@ mod tests {
         let mut headers =
             map(&[("te", "gzip;q=0.5, Trailers"), ("cookie", "a=1"), ("x", "1"), ("cookie", "b=2")]);
         assert!(takes_trailers(&headers));
-        remove_hop_by_hop(&mut headers);
+        remove_hop_by_hop(Present::of(&headers), &mut headers);
         assert!(!takes_trailers(&headers));
         write_takes_trailers(&mut headers);
         join_cookies(&mut headers);
@@ -271,12 +274,12 @@ mod tests {
             ("x-forwarded-for", "10.1.1.1"),
             ("x-forwarded-proto", "https"),
         ]);
-        append_forwarded(&mut headers, &peer);
+        append_forwarded(Present::of(&headers), &mut headers, &peer);
         assert_eq!(headers["x-forwarded-for"], "203.0.113.9, 10.1.1.1, 10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "shop");
         let mut headers = HeaderMap::new();
-        append_forwarded(&mut headers, &peer);
+        append_forwarded(Present::of(&headers), &mut headers, &peer);
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
     }
@@ -305,7 +308,7 @@ mod tests {
                 }
             }
             let _ = forwarded_for(&headers).count();
-            append_forwarded(&mut headers, &Peer::new("10.0.0.9".parse().unwrap(), "http"));
+            append_forwarded(Present::of(&headers), &mut headers, &Peer::new("10.0.0.9".parse().unwrap(), "http"));
             prop_assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 1);
         }
     }

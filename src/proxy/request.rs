@@ -14,6 +14,7 @@ use super::body::Watched;
 use super::connection::{Phase, Progress};
 use super::exchange::{Asked, Exchange, host_of};
 use super::headers::{self, HeaderAttributes, Peer};
+use super::present::Present;
 use super::strict::{self, Refused};
 use super::upstream::{Failed, Gate, Lease, Outbound, Speak};
 use super::{Worker, tunnel};
@@ -24,13 +25,15 @@ use crate::segment::{Client, Hop};
 use crate::telemetry::{Refusal, UpstreamError};
 use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
 use http::header::{
-    CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT,
+    CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
+    USER_AGENT,
 };
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -52,17 +55,17 @@ pub(super) fn serve(
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Response<Watched>> + use<> {
     let opened = worker.clock.now();
-    if let Err(refused) = strict::check(&request).and_then(|()| has_room(worker)) {
+    let present = Present::of(request.headers());
+    if let Err(refused) = strict::check(present, &request).and_then(|()| has_room(worker)) {
         return Served::Refused { response: Some(Box::new(refuse(worker, &progress, &request, &refused))) };
     }
 
     // 1 Read.
-    let mut arrived = Arrived::read(
-        headers::fields(request.headers(), &headers::X_AMZN_TRACE_ID),
-        headers::fields(request.headers(), &headers::TRACEPARENT),
-    );
+    let mut arrived = read(present, request.headers());
     worker.tally.header_read(arrived.format, arrived.reading);
-    let disowned = weigh(worker, peer, &request, &mut arrived, opened);
+    let chain = || present.has(Present::X_FORWARDED_FOR).then(|| headers::forwarded_for(request.headers()));
+    let disowned = weigh(worker, peer, chain().and_then(|mut chain| chain.next()), &mut arrived, opened);
+    let client = client(worker, peer, chain().into_iter().flatten());
 
     // 2 Decide.
     let hop = decide(worker, &request, &arrived, disowned, opened);
@@ -73,12 +76,16 @@ pub(super) fn serve(
         method: request.method().clone(),
         uri: request.uri().clone(),
         host: request.headers().get(HOST).cloned(),
-        user_agent: request.headers().get(USER_AGENT).cloned(),
-        client: client(worker, peer, &request),
+        user_agent: present
+            .has(Present::USER_AGENT)
+            .then(|| request.headers().get(USER_AGENT).cloned())
+            .flatten(),
+        client,
         scheme: peer.scheme,
     };
     let version = request.version();
-    let upgrade = worker.pool.can_upgrade().then(|| tunnel::Asked::of(&mut request)).flatten();
+    let may_upgrade = present.has(Present::UPGRADE) && worker.pool.can_upgrade();
+    let upgrade = may_upgrade.then(|| tunnel::Asked::of(&mut request)).flatten().map(Box::new);
     let leaving = Leaving {
         trace,
         parent: hop.application,
@@ -87,11 +94,12 @@ pub(super) fn serve(
         random: arrived.random,
         state: arrived.state,
     };
-    prepare(worker, peer, &mut request, &leaving, upgrade.as_ref());
-    let mut exchange = Exchange::begin(Rc::clone(worker), progress.clone(), asked, hop);
+    prepare(worker, peer, present, &mut request, &leaving, upgrade.as_deref());
+    // Boxed: it travels with the answer through many hands, and is as large as the rest of it.
+    let mut exchange = Box::new(Exchange::begin(Rc::clone(worker), progress.clone(), asked, hop));
     #[cfg(feature = "fault-switch")]
     crate::fault::strike(request.uri().path());
-    let (request, gate) = outbound(request, &progress);
+    let (request, gate) = outbound(present, request, &progress);
     let ready = worker.clock.nanos();
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));
     exchange.hand_over(ready);
@@ -113,8 +121,8 @@ pub(super) fn serve(
 struct Forwarded {
     worker: Rc<Worker>,
     progress: Progress,
-    exchange: Exchange,
-    upgrade: Option<tunnel::Asked>,
+    exchange: Box<Exchange>,
+    upgrade: Option<Box<tunnel::Asked>>,
     version: Version,
     /// For `X-Amzn-Trace-Id` in the response, and the decision if the caller asked for it.
     response_trace: Option<(TraceId, Option<bool>)>,
@@ -131,9 +139,10 @@ fn answer(forwarded: Forwarded, sent: Result<(Response<Incoming>, Lease), Failed
         }
         Ok((response, lease)) => {
             let came = worker.clock.nanos();
-            exchange.answer(response.status().as_u16(), response.headers());
             let (mut parts, body) = response.into_parts();
-            headers::pass_back(parts.status, &mut parts.headers);
+            let present = Present::of(&parts.headers);
+            exchange.answer(parts.status.as_u16(), present, &parts.headers);
+            headers::pass_back(present, parts.status, &mut parts.headers);
             parts.version = version;
             let response = Response::from_parts(parts, Watched::application(body, lease, exchange));
             worker.tally.overhead_response.record(worker.clock.nanos().saturating_sub(came));
@@ -221,21 +230,22 @@ fn refuse(
 /// Lets a client and the application speak what they agreed on, or says that they did not.
 fn switch(
     worker: &Rc<Worker>,
-    mut exchange: Exchange,
-    upgrade: Option<tunnel::Asked>,
+    mut exchange: Box<Exchange>,
+    upgrade: Option<Box<tunnel::Asked>>,
     mut response: Response<Incoming>,
 ) -> Response<Watched> {
     let Some(upgrade) = upgrade.filter(|upgrade| upgrade.is_granted_by(response.headers())) else {
         let detail = "it switched protocols unasked".to_owned();
         return instead(worker, exchange, Failed { error: UpstreamError::Protocol, detail });
     };
-    exchange.answer(response.status().as_u16(), response.headers());
+    let present = Present::of(response.headers());
+    exchange.answer(response.status().as_u16(), present, response.headers());
     let chosen = response.headers().get(UPGRADE).cloned();
     upgrade.open(worker, &mut response);
     // The hop ends here: what follows is no HTTP, and may last for days.
     exchange.complete();
     let (mut parts, _) = response.into_parts();
-    headers::remove_hop_by_hop(&mut parts.headers);
+    headers::remove_hop_by_hop(present, &mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(chosen) = chosen {
         parts.headers.insert(UPGRADE, chosen);
@@ -244,14 +254,19 @@ fn switch(
 }
 
 /// The request with its body on the way out, and the gate if the client waits to be asked for it.
-fn outbound(request: Request<Incoming>, progress: &Progress) -> (Request<Outbound>, Option<Gate>) {
+fn outbound(
+    present: Present,
+    request: Request<Incoming>,
+    progress: &Progress,
+) -> (Request<Outbound>, Option<Gate>) {
     if request.body().is_end_stream() {
         return (request.map(|_| Outbound::Empty), None);
     }
-    let expects = request
-        .headers()
-        .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let expects = present.has(Present::EXPECT)
+        && request
+            .headers()
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if !expects {
         return (request.map(|body| Outbound::Client(body, progress.clone())), None);
     }
@@ -266,15 +281,26 @@ fn outbound(request: Request<Incoming>, progress: &Progress) -> (Request<Outboun
     (request, Some(gate))
 }
 
-/// Applies the trust policy to what arrived. Returns the Root of a caller that may not name one.
+/// What a caller says of its trace.
+fn read(present: Present, headers: &HeaderMap) -> Arrived {
+    if !present.has(Present::X_AMZN_TRACE_ID) && !present.has(Present::TRACEPARENT) {
+        return Arrived::read(std::iter::empty(), std::iter::empty());
+    }
+    Arrived::read(
+        headers::fields(headers, &headers::X_AMZN_TRACE_ID),
+        headers::fields(headers, &headers::TRACEPARENT),
+    )
+}
+
+/// Applies the trust policy to what arrived from a peer, behind which `nearest` may stand. Returns the Root of a caller
+/// that may not name one.
 fn weigh(
     worker: &Worker,
     peer: &Peer,
-    request: &Request<Incoming>,
+    nearest: Option<IpAddr>,
     arrived: &mut Arrived,
     now: Moment,
 ) -> Option<TraceId> {
-    let nearest = headers::forwarded_for(request.headers()).next();
     match worker.shared.trust.weigh(peer.address, nearest, arrived.said, now) {
         Standing::Honoured => None,
         Standing::DecisionRefused => {
@@ -344,10 +370,9 @@ fn decide(
 }
 
 /// Who asked: the nearest address that is not one of ours, as far as the chain before us can be trusted to say it.
-fn client(worker: &Worker, peer: &Peer, request: &Request<Incoming>) -> Client {
+fn client(worker: &Worker, peer: &Peer, mut chain: impl Iterator<Item = IpAddr>) -> Client {
     let trust = &worker.shared.trust;
     let mut client = Client { address: peer.address, forwarded: false };
-    let mut chain = headers::forwarded_for(request.headers());
     while trust.trusts(client.address) {
         let Some(address) = chain.next() else { break };
         client = Client { address, forwarded: true };
@@ -359,19 +384,21 @@ fn client(worker: &Worker, peer: &Peer, request: &Request<Incoming>) -> Client {
 fn prepare(
     worker: &Worker,
     peer: &Peer,
+    present: Present,
     request: &mut Request<Incoming>,
     leaving: &Leaving<'_>,
     upgrade: Option<&tunnel::Asked>,
 ) {
-    let takes_trailers = headers::takes_trailers(request.headers());
-    headers::remove_hop_by_hop(request.headers_mut());
+    let takes_trailers = present.has(Present::TE) && headers::takes_trailers(request.headers());
+    headers::remove_hop_by_hop(present, request.headers_mut());
+    request.headers_mut().reserve(headers::MOST_ADDED);
     if takes_trailers {
         headers::write_takes_trailers(request.headers_mut());
     }
     if let Some(upgrade) = upgrade {
         upgrade.write(request.headers_mut());
     }
-    if request.version() == Version::HTTP_2 {
+    if request.version() == Version::HTTP_2 && present.has(Present::COOKIE) {
         headers::join_cookies(request.headers_mut());
     }
     if let Some(authority) = request.uri().authority() {
@@ -381,17 +408,17 @@ fn prepare(
         }
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-    } else if !request.headers().contains_key(HOST) {
+    } else if !present.has(Present::HOST) {
         // HTTP/1.0 may leave it out; HTTP/1.1, which we speak upstream, may not.
         request.headers_mut().insert(HOST, worker.shared.upstream_authority.clone());
     }
-    headers::append_forwarded(request.headers_mut(), peer);
-    headers::write_trace(request.headers_mut(), leaving);
+    headers::append_forwarded(present, request.headers_mut(), peer);
+    headers::write_trace(present, request.headers_mut(), leaving);
     *request.version_mut() = Version::HTTP_11;
 }
 
 /// The answer to a request that the application did not answer.
-fn instead(worker: &Worker, mut exchange: Exchange, failed: Failed) -> Response<Watched> {
+fn instead(worker: &Worker, mut exchange: Box<Exchange>, failed: Failed) -> Response<Watched> {
     let target = worker.pool.target();
     worker.tally.upstream_failed(failed.error);
     let (status, what) = match failed.error {

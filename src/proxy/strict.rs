@@ -5,6 +5,7 @@
 //! that they read alike, because one of the readers is before us.
 
 use super::MAX_HEADERS;
+use super::present::Present;
 use crate::telemetry::Refusal;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{Method, Request, StatusCode, Version};
@@ -25,7 +26,7 @@ const fn malformed(reason: &'static str) -> Refused {
 }
 
 /// Looks at everything but the body.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refused> {
+pub(super) fn check<B>(present: Present, request: &Request<B>) -> Result<(), Refused> {
     let headers = request.headers();
     if headers.len() > MAX_HEADERS {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -40,6 +41,9 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refused> {
     }
     check_target(request)?;
     check_host(request)?;
+    if !present.has(Present::TRANSFER_ENCODING) {
+        return Ok(());
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
         && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
@@ -111,7 +115,8 @@ fn is_authority(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{MAX_HEADERS, Present, Refused, is_authority};
+    use http::{Request, Version};
     use proptest::prelude::*;
 
     fn request(version: Version, method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
@@ -124,6 +129,10 @@ mod tests {
 
     fn v11(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
         request(Version::HTTP_11, method, target, headers)
+    }
+
+    fn check(request: &Request<()>) -> Result<(), Refused> {
+        super::check(Present::of(request.headers()), request)
     }
 
     #[track_caller]

@@ -34,7 +34,6 @@ impl Asked {
     /// Takes the wish out of a request, if it is one that can be granted.
     pub(super) fn of(request: &mut Request<Incoming>) -> Option<Asked> {
         let asks = request.version() == Version::HTTP_11
-            && request.headers().contains_key(UPGRADE)
             // Bytes of a body and bytes of the new protocol would have to be told apart by both sides.
             && request.body().is_end_stream()
             && tokens(request.headers(), &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));

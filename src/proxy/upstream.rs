@@ -75,10 +75,9 @@ impl Lease {
 }
 
 /// A request on its way.
-#[expect(clippy::large_enum_variant, reason = "nearly every request is the large one")]
 enum Attempt<S> {
     /// On a connection that may have died in the pool, with a copy if it may be repeated.
-    Pooled((S, Held), Option<Request<Outbound>>),
+    Pooled((S, Held), Option<Box<Request<Outbound>>>),
     /// Not yet: there is no connection.
     Fresh(Box<Request<Outbound>>),
 }
@@ -190,7 +189,7 @@ impl Pool {
         let attempt = match self.checkout(now, speak) {
             Some(sender) => {
                 // The copy is made only where a dead connection is to be expected and the request may be repeated.
-                let copy = copy_if_repeatable(&request);
+                let copy = copy_if_repeatable(&request).map(Box::new);
                 Attempt::Pooled(self.hand(sender, request), copy)
             }
             None => Attempt::Fresh(Box::new(request)),
@@ -202,10 +201,10 @@ impl Pool {
                 Attempt::Pooled((sent, held), copy) => match sent.await {
                     Ok(response) => return Ok(Lease::new(response, held, gate)),
                     // Never written, or written to a connection that was already dead: once more, on a fresh one.
-                    Err(mut failed) => match failed.take_message().or(copy) {
+                    Err(mut failed) => match failed.take_message().map(Box::new).or(copy) {
                         Some(again) => {
                             tally.retries.add(1);
-                            Box::new(again)
+                            again
                         }
                         None => return Err(classify(&failed.into_error())),
                     },

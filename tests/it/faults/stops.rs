@@ -48,8 +48,8 @@ fn a_stop_closes_no_keep_alive_connection_unannounced() {
             scope.spawn(|| ended.lock().unwrap().push(ask_until_the_end(client, DELAY / 10)));
         }
         eventually("the load runs", || world.upstream.n_seen() >= before + 40);
-        world.sidecar.terminate();
         let terminated = Instant::now();
+        world.sidecar.terminate();
         assert!(idle.ends_silently(), "the one that says nothing is closed in the end");
         terminated.elapsed()
     });
