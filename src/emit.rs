@@ -3,7 +3,7 @@
 //! ```text
 //!   worker ── offer ─► lane's queue ─► lane's own task ─► one sink
 //!                │ full                     │ encode, send
-//!                └─► dropped                └─► emitted, dropped or rejected
+//!                └─► the oldest dropped     └─► emitted, dropped or rejected
 //! ```
 //!
 //! Each sink has a lane of its own, so a slow one cannot hold up another. For every lane, at any moment and after the
@@ -12,6 +12,7 @@
 //! rarely and a quiet one's first segment still goes at once.
 
 pub mod counts;
+mod queue;
 mod stdout;
 pub mod udp;
 
@@ -19,9 +20,9 @@ use crate::config::Destination;
 use crate::segment::Segment;
 use crate::store::{Inserted, Store};
 pub use counts::{DropReason, SinkCounts};
+use queue::{Pushed, Queue};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -36,7 +37,7 @@ const REST: Duration = Duration::from_millis(3);
 #[derive(Debug)]
 struct Lane {
     counts: Arc<SinkCounts>,
-    queue: mpsc::Sender<Arc<Segment>>,
+    queue: Arc<Queue>,
 }
 
 /// Hands closed hops to all sinks.
@@ -64,8 +65,8 @@ impl Emitter {
                 _ => format!("{}-{}", label(destination), before + 1),
             };
             let counts = Arc::new(SinkCounts::new(name, QUEUE_CAPACITY));
-            let (queue, segments) = mpsc::channel(QUEUE_CAPACITY);
-            let intake = Intake { segments, stopped: stopped.clone() };
+            let queue = Arc::new(Queue::new(QUEUE_CAPACITY));
+            let intake = Intake { queue: Arc::clone(&queue), stopped: stopped.clone() };
             let task = match destination {
                 Destination::Udp(address) => {
                     tokio::spawn(udp::run(address.clone(), intake, Arc::clone(&counts)))
@@ -80,15 +81,15 @@ impl Emitter {
         (Emitter { lanes }, Lanes { running, stop })
     }
 
-    /// Offers a segment to every sink. Never waits: what does not fit is dropped and counted.
+    /// Offers a segment to every sink. Never waits: where the queue is full, its oldest segment is dropped and counted.
     pub fn offer(&self, segment: Segment) {
         let segment = Arc::new(segment);
         for lane in &self.lanes {
             lane.counts.offered();
-            match lane.queue.try_send(Arc::clone(&segment)) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => lane.counts.dropped(DropReason::QueueFull, 1),
-                Err(mpsc::error::TrySendError::Closed(_)) => lane.counts.dropped(DropReason::Stopped, 1),
+            match lane.queue.push(Arc::clone(&segment)) {
+                Pushed::Waits => {}
+                Pushed::InPlaceOfTheOldest => lane.counts.dropped(DropReason::QueueFull, 1),
+                Pushed::Closed => lane.counts.dropped(DropReason::Stopped, 1),
             }
         }
     }
@@ -116,7 +117,7 @@ impl Lanes {
 /// A lane's end of its queue.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    segments: mpsc::Receiver<Arc<Segment>>,
+    queue: Arc<Queue>,
     stopped: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -132,12 +133,15 @@ impl Intake {
         }
         loop {
             if *self.stopped.borrow_and_update() {
-                // Closed to newcomers; what is in the queue still comes out, then `None`.
-                self.segments.close();
-                return self.segments.recv_many(batch, BATCH).await > 0;
+                // Closed to newcomers; what is in the queue still comes out.
+                self.queue.close();
+                return self.queue.take(batch, BATCH);
+            }
+            if self.queue.take(batch, BATCH) {
+                return true;
             }
             tokio::select! {
-                n = self.segments.recv_many(batch, BATCH) => return n > 0,
+                () = self.queue.came() => {}
                 changed = self.stopped.changed() => if changed.is_err() { return false },
             }
         }

@@ -94,17 +94,26 @@ async fn a_name_that_does_not_resolve_is_counted() {
 }
 
 #[tokio::test]
-async fn a_full_queue_drops_the_newcomer_and_says_so() {
-    let (emitter, lanes) = Emitter::start(&[Destination::None], &store());
+async fn a_full_queue_drops_the_oldest_and_says_so() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (emitter, lanes) = Emitter::start(&[udp(socket.local_addr().unwrap())], &store());
     // The lane cannot run before this task waits, so the queue fills.
-    for n in 1..=(QUEUE_CAPACITY as u64 + 7) {
+    let last = QUEUE_CAPACITY as u64 + 7;
+    for n in 1..=last {
         emitter.offer(segment(n));
     }
     let counts = Arc::clone(emitter.counts().next().unwrap());
     assert_eq!(counts.dropped_for(DropReason::QueueFull), 7);
     balanced(&counts.snapshot());
+    let reader = std::thread::spawn(move || {
+        let mut datagram = [0; 65_536];
+        let n = socket.recv(&mut datagram).unwrap();
+        (String::from_utf8(datagram[..n].to_vec()).unwrap(), socket)
+    });
     flush(lanes).await;
+    let (first, _socket) = reader.join().unwrap();
     assert_eq!(counts.snapshot().emitted, QUEUE_CAPACITY as u64);
+    assert!(first.contains("{\"id\":\"0000000000000008\""), "the first seven are gone");
 }
 
 #[tokio::test]
