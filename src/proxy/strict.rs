@@ -8,7 +8,8 @@ use super::MAX_HEADERS;
 use super::present::Present;
 use crate::telemetry::Refusal;
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::{Method, Request, StatusCode, Version};
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode, Uri, Version};
 
 /// The longest method, in bytes; the longest registered one has 17.
 const MAX_METHOD: usize = 32;
@@ -55,16 +56,29 @@ pub(super) fn check<B>(present: Present, request: &Request<B>) -> Result<(), Ref
 
 fn check_target<B>(request: &Request<B>) -> Result<(), Refused> {
     let uri = request.uri();
+    if uri.path() == "*" && request.method() != Method::OPTIONS {
+        return Err(malformed("a target of `*` with a method other than OPTIONS"));
+    }
+    if request.version() == Version::HTTP_2 && !has_path(uri) {
+        return Err(malformed("a request needs a :path that begins with a slash"));
+    }
     match (uri.scheme_str(), uri.authority()) {
-        (None, None) if uri.path() == "*" && request.method() != Method::OPTIONS => {
-            Err(malformed("a target of `*` with a method other than OPTIONS"))
-        }
         (None, None) => Ok(()),
         (None, Some(_)) => Err(malformed("a target that is only an authority")),
         (Some("http" | "https"), Some(authority)) if is_authority(authority.as_str().as_bytes()) => Ok(()),
         (Some("http" | "https"), _) => Err(malformed("a target whose authority is not host or host:port")),
         (Some(_), _) => Err(malformed("a target of another scheme than http and https")),
     }
+}
+
+/// Whether there is a path as RFC 9113 8.3.1 wants it, and not only a query, or nothing at all: in HTTP/1 these are ways
+/// to write a target that has an authority.
+fn has_path(uri: &Uri) -> bool {
+    const ROOT: PathAndQuery = PathAndQuery::from_static("/");
+    uri.path_and_query().is_some_and(|path| {
+        // Nothing reads as `/`, but is not equal to it.
+        path.as_str().starts_with(['/', '*']) && (path.as_str() != "/" || *path == ROOT)
+    })
 }
 
 fn check_host<B>(request: &Request<B>) -> Result<(), Refused> {
@@ -181,6 +195,25 @@ mod tests {
         assert_eq!(check(&v2("http://a/", &[("host", "A")])), Ok(()));
         refused(v2("http://a/", &[("host", "b")]), 400, "differs");
         refused(v2("/", &[]), 400, ":authority");
+    }
+
+    #[test]
+    fn http_2_says_a_path() {
+        let v2 = |method: &str, target: &str| request(Version::HTTP_2, method, target, &[("host", "a")]);
+        refused(v2("GET", "http://a?x"), 400, ":path");
+        assert_eq!(check(&v11("GET", "http://a?x", &[("host", "a")])), Ok(()), "a target of HTTP/1");
+        let mut nothing = v2("GET", "/");
+        *nothing.uri_mut() = Uri::from_parts(http::uri::Parts::default()).unwrap();
+        refused(nothing, 400, ":path");
+        let mut all = v2("GET", "/");
+        let mut parts = all.uri().clone().into_parts();
+        parts.scheme = Some(http::uri::Scheme::HTTP);
+        parts.authority = Some("a".parse().unwrap());
+        parts.path_and_query = Some(PathAndQuery::from_static("*"));
+        *all.uri_mut() = Uri::from_parts(parts).unwrap();
+        refused(all.clone(), 400, "`*`");
+        *all.method_mut() = Method::OPTIONS;
+        assert_eq!(check(&all), Ok(()));
     }
 
     #[test]

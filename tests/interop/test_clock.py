@@ -16,7 +16,7 @@ RULES = "rules_version: 1\ndefault: { reservoir: 2, rate: 0 }\n"
 HOUR = 3600
 
 
-@unittest.skipUnless(LIBRARY, "Debian's package `faketime` is not installed")
+@world.needs(LIBRARY, "faketime")
 class Clock(unittest.TestCase):
     def setUp(self):
         self.sink = world.Sink()

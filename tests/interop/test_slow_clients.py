@@ -1,7 +1,6 @@
 """slowhttptest with a thousand connections: the others are served, and not much later than without it."""
 
 import http.client
-import shutil
 import subprocess
 import time
 import unittest
@@ -17,7 +16,7 @@ MODES = {
 }
 
 
-@unittest.skipUnless(shutil.which("slowhttptest"), "Debian's package `slowhttptest` is not installed")
+@world.needs_program("slowhttptest")
 class SlowClients(unittest.TestCase):
     def setUp(self):
         self.server = world.serve()

@@ -3,14 +3,44 @@
 import http.server
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import tempfile
 import threading
 import time
+import unittest
+import urllib.request
 
 BINARY = os.environ["COLLIMATOR_BIN"]
 DEADLINE = 10.0
+KEEP_ALL = "rules_version: 1\ndefault: { reservoir: 0, rate: 1 }\n"
+
+
+def needs(present, package):
+    """For tests with a program of Debian's: skipped where it is not installed, failed there if `REQUIRE_TOOLS=1`."""
+
+    def decorate(case):
+        if present:
+            return case
+        reason = f"Debian's package `{package}` is not installed"
+        if os.environ.get("REQUIRE_TOOLS") != "1":
+            return unittest.skip(reason)(case)
+
+        class Missing(unittest.TestCase):
+            def test_the_tool_is_installed(self):
+                self.fail(reason)
+
+        Missing.__name__ = Missing.__qualname__ = case.__name__
+        return Missing
+
+    return decorate
+
+
+def needs_program(program, package=None):
+    """As `needs`, for what is found by name."""
+    return needs(shutil.which(program), package or program)
 
 
 def wait_for(condition, what):
@@ -56,6 +86,34 @@ class Sink:
 def folder():
     """A folder that is gone when its context ends."""
     return tempfile.TemporaryDirectory()
+
+
+class Certificates:
+    """An authority, and what it signed: `server` for this machine's loopback, and `client`."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.make("ca", ["-x509", "-addext", "keyUsage=critical,keyCertSign"])
+        for name, names in [("server", "DNS:localhost,IP:127.0.0.1"), ("client", "DNS:client")]:
+            authority = ["-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key")]
+            self.make(name, ["-x509", *authority, "-addext", "subjectAltName=" + names])
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def make(self, name, arguments):
+        command = [
+            "openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-subj", "/CN=" + name, "-days", "2", "-keyout", self.path(name + ".key"),
+            "-out", self.path(name + ".pem"), *arguments,
+        ]
+        if name != "ca":
+            command += ["-addext", "basicConstraints=critical,CA:FALSE"]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def of_sidecar(self):
+        """The settings of a sidecar that shows `server`."""
+        return ["--tls-cert", self.path("server.pem"), "--tls-key", self.path("server.key")]
 
 
 def serve():
@@ -114,6 +172,19 @@ class Sidecar:
         with open(ports, encoding="utf-8") as file:
             self.ports = json.load(file)
         self.url = "http://" + self.ports["listen"]
+
+    def sums(self, name, **labels):
+        """The sum of a metric's samples that have these labels."""
+        with urllib.request.urlopen(f"http://{self.ports['metrics']}/metrics", timeout=DEADLINE) as answer:
+            lines = answer.read().decode().splitlines()
+        total = 0.0
+        for line in lines:
+            found = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+            if found and found[1] == name:
+                given = dict(re.findall(r'(\w+)="([^"]*)"', found[2] or ""))
+                if labels.items() <= given.items():
+                    total += float(found[3])
+        return total
 
     def close(self):
         """Stops it, which flushes its sinks."""

@@ -26,6 +26,7 @@ mod forwarding;
 mod fuzz;
 mod headers;
 mod http2;
+mod http2_conformance;
 mod lifecycle;
 mod metrics;
 mod reload;
