@@ -130,7 +130,8 @@ fn is_authority(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{MAX_HEADERS, Present, Refused, is_authority};
-    use http::{Request, Version};
+    use http::uri::PathAndQuery;
+    use http::{Method, Request, Uri, Version};
     use proptest::prelude::*;
 
     fn request(version: Version, method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
