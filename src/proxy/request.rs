@@ -11,7 +11,7 @@
 //! Nothing here waits for telemetry, takes a lock, or can fail the request because of a trace header.
 
 use super::body::Watched;
-use super::connection::{Phase, Progress};
+use super::connection::{Phase, Progress, Unsaid};
 use super::exchange::{Asked, Exchange, host_of};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::strict::{self, Refused};
@@ -139,7 +139,10 @@ fn answer(forwarded: Forwarded, sent: Result<(Response<Incoming>, Lease), Failed
             worker.tally.overhead_response.record(worker.clock.nanos().saturating_sub(came));
             response
         }
-        Err(failed) => instead(&worker, exchange, failed),
+        Err(failed) => match progress.unsaid() {
+            Some(unsaid) => return unheard(&worker, exchange, version, unsaid),
+            None => instead(&worker, exchange, failed),
+        },
     };
     if let Some((trace, decision)) = response_trace
         && let Some(value) = headers::response_value(trace, decision)
@@ -406,6 +409,25 @@ fn instead(worker: &Worker, mut exchange: Exchange, failed: Failed) -> Response<
     exchange.answer_instead(status.as_u16(), text.len());
     exchange.fail(&failed);
     ours(status, failed.error.as_str(), text)
+}
+
+/// The answer to a request whose end the client did not say. If it is gone, nobody will read it.
+fn unheard(worker: &Worker, mut exchange: Exchange, version: Version, unsaid: Unsaid) -> Response<Watched> {
+    const TEXT: &str = "the request's body breaks off or is malformed\n";
+    match unsaid {
+        // As with every client that leaves first: it is the dropping that is recorded.
+        Unsaid::Gone => drop(exchange),
+        Unsaid::Malformed => {
+            worker.tally.refused(Refusal::Malformed);
+            exchange.answer_instead(StatusCode::BAD_REQUEST.as_u16(), TEXT.len());
+            exchange.complete();
+        }
+    }
+    let mut response = ours(StatusCode::BAD_REQUEST, "bad-request", TEXT.to_owned());
+    if version != Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// An answer of our own: one line of text and the reason's name.
