@@ -13,6 +13,7 @@
 
 mod accept;
 mod access;
+mod answers;
 mod body;
 mod caught;
 mod connection;
@@ -22,6 +23,7 @@ mod headers;
 mod heads;
 mod present;
 mod request;
+mod served;
 mod share;
 mod socket;
 mod strict;

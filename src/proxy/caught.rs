@@ -1,8 +1,8 @@
 //! A panic in one request ends that request and no other.
 
 use super::Worker;
+use super::answers;
 use super::body::Watched;
-use super::request;
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::convert::Infallible;
@@ -42,7 +42,7 @@ impl<F: Future<Output = Response<Watched>>> Future for Caught<F> {
             Some(Err(_)) | None => {
                 this.worker.tally.panics.add(1);
                 let text = "the sidecar failed on this request; its log says where\n".to_owned();
-                Poll::Ready(Ok(request::ours(StatusCode::INTERNAL_SERVER_ERROR, "internal", text)))
+                Poll::Ready(Ok(answers::ours(StatusCode::INTERNAL_SERVER_ERROR, "internal", text)))
             }
         }
     }

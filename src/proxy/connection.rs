@@ -70,10 +70,22 @@ enum Order {
     Cut,
 }
 
+/// What a client did to the end of its request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Unsaid {
+    /// It went away.
+    Gone = 1,
+    /// It said something that is no body.
+    Malformed,
+}
+
 /// Shared by a connection, its requests and the sweep.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     phase: AtomicU8,
+    /// An [`Unsaid`], or 0. It stays: after a body that broke off nothing comes on a connection of HTTP/1.
+    unsaid: AtomicU8,
     since: AtomicU32,
     order: AtomicU8,
     waker: Mutex<Option<Waker>>,
@@ -84,6 +96,7 @@ impl ConnectionState {
         ConnectionState {
             // A connection that never sends a byte is a slow sender, not an idle client.
             phase: AtomicU8::new(Phase::ReadingHead as u8),
+            unsaid: AtomicU8::new(0),
             since: AtomicU32::new(now),
             order: AtomicU8::new(Order::Carry as u8),
             waker: Mutex::new(None),
@@ -195,6 +208,17 @@ impl Progress {
     /// The client was given bytes to take; its time starts again.
     pub(super) fn moved(&self) {
         self.state.enter(Phase::Client, self.tick());
+    }
+
+    /// The body of the present request has come to an end that is none.
+    pub(super) fn break_off(&self, unsaid: Unsaid) {
+        self.state.unsaid.store(unsaid as u8, Ordering::Relaxed);
+    }
+
+    /// How the body of the present request broke off, if it did.
+    pub(super) fn unsaid(&self) -> Option<Unsaid> {
+        let unsaid = self.state.unsaid.load(Ordering::Relaxed);
+        [Unsaid::Gone, Unsaid::Malformed].into_iter().find(|one| *one as u8 == unsaid)
     }
 
     /// Asks the connection to close once its present requests are answered.

@@ -153,8 +153,12 @@ impl Exchange {
         self.end(Some(failure), false);
     }
 
-    /// As [`Exchange::fail`], for an answer that had begun: counted here, because nobody else will.
+    /// As [`Exchange::fail`], for an answer that had begun: counted here, because nobody else will. If the request's body
+    /// had broken off before, it is the client that left.
     pub(super) fn break_off(self: Box<Self>, failed: &Failed) {
+        if self.progress.unsaid().is_some() {
+            return;
+        }
         self.worker.tally.upstream_failed(failed.error);
         self.fail(failed);
     }

@@ -10,36 +10,29 @@
 //!
 //! Nothing here waits for telemetry, takes a lock, or can fail the request because of a trace header.
 
+use super::answers;
 use super::body::Watched;
-use super::connection::{Phase, Progress};
+use super::connection::Progress;
 use super::exchange::{Asked, Exchange, host_of};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::present::Present;
-use super::strict::{self, Refused};
+use super::served::Served;
+use super::strict;
 use super::upstream::{Failed, Gate, Lease, Outbound, Speak};
 use super::{Worker, tunnel};
 use crate::moment::Moment;
 use crate::sampling::trust::Standing;
 use crate::sampling::{Facts, Verdict};
 use crate::segment::{Client, Hop};
-use crate::telemetry::{Refusal, UpstreamError};
+use crate::telemetry::UpstreamError;
 use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
-use http::header::{
-    CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
-    USER_AGENT,
-};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-
-/// Says why an answer is ours and not the application's.
-pub(super) const COLLIMATOR_ERROR: HeaderName = HeaderName::from_static("collimator-error");
 
 /// One decision in this many is timed: reading the clock costs about as much as deciding.
 const TIMED: u64 = 64;
@@ -56,8 +49,10 @@ pub(super) fn serve(
 ) -> impl Future<Output = Response<Watched>> + use<> {
     let opened = worker.clock.now();
     let present = Present::of(request.headers());
-    if let Err(refused) = strict::check(present, &request).and_then(|()| has_room(worker)) {
-        return Served::Refused { response: Some(Box::new(refuse(worker, &progress, &request, &refused))) };
+    if let Err(refused) = strict::check(present, &request).and_then(|()| strict::has_room(worker)) {
+        return Served::Refused {
+            response: Some(Box::new(answers::refuse(worker, &progress, &request, &refused))),
+        };
     }
 
     // 1 Read.
@@ -148,7 +143,10 @@ fn answer(forwarded: Forwarded, sent: Result<(Response<Incoming>, Lease), Failed
             worker.tally.overhead_response.record(worker.clock.nanos().saturating_sub(came));
             response
         }
-        Err(failed) => instead(&worker, exchange, failed),
+        Err(failed) => match progress.unsaid() {
+            Some(unsaid) => return answers::unheard(&worker, exchange, version, unsaid),
+            None => answers::instead(&worker, exchange, failed),
+        },
     };
     if let Some((trace, decision)) = response_trace
         && let Some(value) = headers::response_value(trace, decision)
@@ -162,29 +160,6 @@ fn answer(forwarded: Forwarded, sent: Result<(Response<Incoming>, Lease), Failed
     response
 }
 
-pin_project! {
-    /// A request that goes to the application, or one that goes no further.
-    #[project = ServedProjected]
-    enum Served<F> {
-        Forwarded { #[pin] answered: F },
-        Refused { response: Option<Box<Response<Watched>>> },
-    }
-}
-
-impl<F: Future<Output = Response<Watched>>> Future for Served<F> {
-    type Output = Response<Watched>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Watched>> {
-        match self.project() {
-            ServedProjected::Forwarded { answered } => answered.poll(cx),
-            ServedProjected::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(*response),
-                None => Poll::Pending,
-            },
-        }
-    }
-}
-
 /// Announces that the connection ends with this answer.
 fn close_after(progress: &Progress, version: Version, response: &mut Response<Watched>) {
     if version == Version::HTTP_2 {
@@ -193,38 +168,6 @@ fn close_after(progress: &Progress, version: Version, response: &mut Response<Wa
     } else {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-}
-
-/// As many requests as connections: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
-fn has_room(worker: &Worker) -> Result<(), Refused> {
-    if worker.tally.in_flight.get() < worker.shared.max_connections as u64 {
-        return Ok(());
-    }
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    Err(Refused { status, refusal: Refusal::Requests, reason: "too many requests at one time" })
-}
-
-/// The answer to a request that goes no further.
-fn refuse(
-    worker: &Worker,
-    progress: &Progress,
-    request: &Request<Incoming>,
-    refused: &Refused,
-) -> Response<Watched> {
-    worker.tally.answered(request.method(), refused.status.as_u16());
-    worker.tally.refused(refused.refusal);
-    progress.enter(Phase::Idle);
-    let busy = refused.refusal == Refusal::Requests;
-    let error = if busy { "overloaded" } else { "bad-request" };
-    let mut response = ours(refused.status, error, format!("{}\n", refused.reason));
-    if busy {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    } else if request.version() != Version::HTTP_2 {
-        // After a doubt about one request, nothing that follows on its connection can be trusted either. Streams of
-        // HTTP/2 cannot be mistaken for one another.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// Lets a client and the application speak what they agreed on, or says that they did not.
@@ -236,7 +179,7 @@ fn switch(
 ) -> Response<Watched> {
     let Some(upgrade) = upgrade.filter(|upgrade| upgrade.is_granted_by(response.headers())) else {
         let detail = "it switched protocols unasked".to_owned();
-        return instead(worker, exchange, Failed { error: UpstreamError::Protocol, detail });
+        return answers::instead(worker, exchange, Failed { error: UpstreamError::Protocol, detail });
     };
     let present = Present::of(response.headers());
     exchange.answer(response.status().as_u16(), present, response.headers());
@@ -415,32 +358,4 @@ fn prepare(
     headers::append_forwarded(present, request.headers_mut(), peer);
     headers::write_trace(present, request.headers_mut(), leaving);
     *request.version_mut() = Version::HTTP_11;
-}
-
-/// The answer to a request that the application did not answer.
-fn instead(worker: &Worker, mut exchange: Box<Exchange>, failed: Failed) -> Response<Watched> {
-    let target = worker.pool.target();
-    worker.tally.upstream_failed(failed.error);
-    let (status, what) = match failed.error {
-        UpstreamError::Refused => (StatusCode::BAD_GATEWAY, "refused the connection"),
-        UpstreamError::Reset => (StatusCode::BAD_GATEWAY, "broke off before it answered"),
-        UpstreamError::Protocol => (StatusCode::BAD_GATEWAY, "answered with something that is not HTTP"),
-        UpstreamError::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
-        UpstreamError::Tls => (StatusCode::BAD_GATEWAY, "and this sidecar cannot agree on TLS"),
-        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not accept the connection in time"),
-    };
-    let text = format!("upstream {target} {what}: {}\n", failed.detail);
-    exchange.answer_instead(status.as_u16(), text.len());
-    exchange.fail(&failed);
-    ours(status, failed.error.as_str(), text)
-}
-
-/// An answer of our own: one line of text and the reason's name.
-pub(super) fn ours(status: StatusCode, error: &'static str, text: String) -> Response<Watched> {
-    let mut response = Response::new(Watched::ours(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(COLLIMATOR_ERROR, HeaderValue::from_static(error));
-    response
 }

@@ -216,6 +216,22 @@ class Calls:
         in_flight = lambda: self.sidecar.sums("collimator_requests_in_flight")
         world.wait_for(lambda: in_flight() == 0, "nothing is left in flight")
 
+    def test_a_call_that_is_cancelled_within_its_messages(self):
+        more = threading.Event()
+
+        def messages():
+            yield b"first"
+            more.wait(world.DEADLINE)
+
+        call = self.call("stream_stream", "Echo")(messages())
+        self.assertEqual(next(call), b"first")
+        call.cancel()
+        more.set()
+        document = self.document()
+        self.assertNotIn("fault", document)
+        self.assertIs(document["annotations"]["client_closed"], True)
+        self.assertEqual(self.sidecar.sums("collimator_upstream_errors_total"), 0)
+
     def test_an_application_that_is_gone(self):
         self.server.stop(0).wait()
         with self.assertRaises(grpc.RpcError) as raised:

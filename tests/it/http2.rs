@@ -227,6 +227,20 @@ fn a_client_of_http_1_reaches_an_application_of_http_2() {
 }
 
 #[test]
+fn a_client_of_http_1_that_leaves_within_its_body_is_no_fault_of_an_application_of_http_2() {
+    let (app, sink) = (Grpc::start("0"), Sink::start());
+    let sidecar = to_h2c(app.address, &sink);
+    let mut client = StdStream::connect(sidecar.listen).unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+    app.connections.recv_timeout(PATIENCE).unwrap();
+    drop(client);
+    let document = sink.wait_for(1).remove(0);
+    assert_eq!(document["annotations"]["client_closed"], true, "{document}");
+    assert_eq!(document.get("fault"), None, "{document}");
+    assert_eq!(sidecar.scrape().sum("collimator_upstream_errors_total", &[]), 0.0);
+}
+
+#[test]
 fn a_crowd_at_the_start_opens_one_connection_of_http_2() {
     let (app, sink) = (Grpc::start("0"), Sink::start());
     let sidecar = to_h2c(app.address, &sink);

@@ -1,8 +1,13 @@
 //! The documents: what is in one, what is never in one, and that there is exactly one per hop.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::client::Request;
+use crate::support::eventually;
 use crate::support::sidecar::Options;
 use crate::support::sink::{Datagram, HEADER_LINE};
 use crate::support::trace::{Carried, PARENT, ROOT, is_hex};
@@ -259,6 +264,27 @@ fn a_client_that_leaves_before_the_answer_is_noted_once_and_no_fault() {
     world.upstream.wait_for(1);
     drop(client);
     check_client_closed(world, &gate);
+}
+
+#[test]
+fn a_client_that_leaves_within_its_body_is_noted_once_and_no_fault() {
+    const BODIES: [&str; 2] =
+        ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"];
+    for head in BODIES {
+        for reset in [false, true] {
+            let world = World::ruled(ALWAYS);
+            let mut client = TcpStream::connect(world.sidecar.listen).unwrap();
+            client.write_all(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}").as_bytes()).unwrap();
+            eventually("the application has a connection", || world.upstream.n_connections() == 1);
+            if reset {
+                socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            drop(client);
+            world.sink.wait_for(1);
+            assert_eq!(world.scrape().sum("collimator_upstream_errors_total", &[]), 0.0, "{head:?} {reset}");
+            check_client_closed(world, &Gate::default());
+        }
+    }
 }
 
 #[test]

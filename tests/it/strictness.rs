@@ -149,16 +149,25 @@ fn bad_chunks_are_never_handed_on_as_a_whole_body() {
         ("no CRLF after the data", "2\r\nhiXX0\r\n\r\n"),
         ("LF alone after the size", "2\nhi\r\n0\r\n\r\n"),
     ] {
-        let world = World::ruled(ALWAYS);
+        let mut world = World::ruled(ALWAYS);
         let mut client = Client::connect(world.sidecar.listen);
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
         client.say(format!("{head}{chunks}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
-        if let Ok(answer) = client.read("POST") {
-            assert!(answer.status >= 400, "{what}: {}", answer.status);
-            assert!(client.ends_silently(), "{what}");
-        }
+        let answer = client.read("POST").unwrap_or_else(|error| panic!("{what}: {error}"));
+        let error = answer.header("collimator-error");
+        assert_eq!((answer.status, error.as_deref()), (400, Some("bad-request")), "{what}");
+        assert!(client.ends_silently(), "{what}");
         // The application may have seen the head, but never the end of the message.
         assert_eq!(world.upstream.n_seen(), 0, "{what}");
+        let scrape = world.scrape();
+        assert_eq!(
+            scrape.sum("collimator_connections_refused_total", &[("reason", "malformed")]),
+            1.0,
+            "{what}"
+        );
+        assert_eq!(scrape.sum("collimator_upstream_errors_total", &[]), 0.0, "{what}");
+        let documents = world.stop_and_read();
+        assert_eq!((&documents[0]["error"], documents[0].get("fault")), (&true.into(), None), "{what}");
     }
 }
 

@@ -4,11 +4,13 @@
 //! 100 opens the gate, and only then is the body polled, which makes hyper ask the client. An application that answers
 //! at once never gets the body, and the client never sends it.
 
-use crate::proxy::connection::{Phase, Progress};
+use crate::proxy::connection::{Phase, Progress, Unsaid};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::error::Error;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -120,7 +122,26 @@ fn poll_client(
     let polled = Pin::new(body).poll_frame(cx);
     // Being polled means that the application can take more: only now does the client keep us waiting.
     progress.enter(if polled.is_pending() { Phase::Client } else { Phase::Application });
-    polled.map_err(BodyError::Client)
+    polled.map_err(|error| {
+        progress.break_off(unsaid(&error));
+        BodyError::Client(error)
+    })
+}
+
+/// What a client did whose body ends in this error.
+fn unsaid(error: &hyper::Error) -> Unsaid {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // As hyper tells of chunks that are none, and h2 of a length that is not kept to.
+        let chunks = error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput));
+        if chunks || error.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library) {
+            return Unsaid::Malformed;
+        }
+        cause = error.source();
+    }
+    Unsaid::Gone
 }
 
 impl Gated {

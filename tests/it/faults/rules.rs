@@ -140,7 +140,8 @@ fn a_thousand_reloads_under_load_lose_nothing_and_keep_no_memory() {
     check_answered(&asked, &[200]);
     let scrape = world.scrape();
     assert!(reloads(&scrape, "success") >= 900.0 && reloads(&scrape, "failure") >= 100.0);
-    assert!(late < early + (1 << 20), "from {} to {} KiB in 800 reloads", early / 1024, late / 1024);
+    // Eleven rules are some 10 KiB: had 800 sets been kept, it would be 8 MiB.
+    assert!(late < early + (3 << 20), "from {} to {} KiB in 800 reloads", early / 1024, late / 1024);
     assert!(!rule_in_force(&world).is_empty());
     eprintln!(
         "{} requests beside 1,000 reloads, 0 lost; {} then {} KiB",

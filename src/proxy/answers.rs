@@ -1,0 +1,90 @@
+//! Answers of the sidecar's own: one line of text, and the reason's name in `collimator-error`.
+
+use super::Worker;
+use super::body::Watched;
+use super::connection::{Phase, Progress, Unsaid};
+use super::exchange::Exchange;
+use super::strict::Refused;
+use super::upstream::Failed;
+use crate::telemetry::{Refusal, UpstreamError};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+/// Says why an answer is ours and not the application's.
+const COLLIMATOR_ERROR: HeaderName = HeaderName::from_static("collimator-error");
+
+/// The answer to a request that goes no further.
+pub(super) fn refuse(
+    worker: &Worker,
+    progress: &Progress,
+    request: &Request<Incoming>,
+    refused: &Refused,
+) -> Response<Watched> {
+    worker.tally.answered(request.method(), refused.status.as_u16());
+    worker.tally.refused(refused.refusal);
+    progress.enter(Phase::Idle);
+    let busy = refused.refusal == Refusal::Requests;
+    let error = if busy { "overloaded" } else { "bad-request" };
+    let mut response = ours(refused.status, error, format!("{}\n", refused.reason));
+    if busy {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    } else if request.version() != Version::HTTP_2 {
+        // After a doubt about one request, nothing that follows on its connection can be trusted either. Streams of
+        // HTTP/2 cannot be mistaken for one another.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The answer to a request that the application did not answer.
+pub(super) fn instead(worker: &Worker, mut exchange: Box<Exchange>, failed: Failed) -> Response<Watched> {
+    let target = worker.pool.target();
+    worker.tally.upstream_failed(failed.error);
+    let (status, what) = match failed.error {
+        UpstreamError::Refused => (StatusCode::BAD_GATEWAY, "refused the connection"),
+        UpstreamError::Reset => (StatusCode::BAD_GATEWAY, "broke off before it answered"),
+        UpstreamError::Protocol => (StatusCode::BAD_GATEWAY, "answered with something that is not HTTP"),
+        UpstreamError::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
+        UpstreamError::Tls => (StatusCode::BAD_GATEWAY, "and this sidecar cannot agree on TLS"),
+        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not accept the connection in time"),
+    };
+    let text = format!("upstream {target} {what}: {}\n", failed.detail);
+    exchange.answer_instead(status.as_u16(), text.len());
+    exchange.fail(&failed);
+    ours(status, failed.error.as_str(), text)
+}
+
+/// The answer to a request whose end the client did not say. If it is gone, nobody will read it.
+pub(super) fn unheard(
+    worker: &Worker,
+    mut exchange: Box<Exchange>,
+    version: Version,
+    unsaid: Unsaid,
+) -> Response<Watched> {
+    const TEXT: &str = "the request's body breaks off or is malformed\n";
+    match unsaid {
+        // As with every client that leaves first: it is the dropping that is recorded.
+        Unsaid::Gone => drop(exchange),
+        Unsaid::Malformed => {
+            worker.tally.refused(Refusal::Malformed);
+            exchange.answer_instead(StatusCode::BAD_REQUEST.as_u16(), TEXT.len());
+            exchange.complete();
+        }
+    }
+    let mut response = ours(StatusCode::BAD_REQUEST, "bad-request", TEXT.to_owned());
+    if version != Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// An answer of our own: one line of text and the reason's name.
+pub(super) fn ours(status: StatusCode, error: &'static str, text: String) -> Response<Watched> {
+    let mut response = Response::new(Watched::ours(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(COLLIMATOR_ERROR, HeaderValue::from_static(error));
+    response
+}
