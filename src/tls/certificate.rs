@@ -2,29 +2,14 @@
 //!
 //! TLS itself judges certificates; this reads only what it tells nobody. The bytes may be anything.
 
-use crate::config::rules::time;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate, X509Name};
 
 /// The most names shown of one certificate.
 const MAX_NAMES: usize = 100;
 /// The most characters shown of one name.
 const MAX_NAME: usize = 256;
-
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const INTEGER: u8 = 0x02;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const OCTET_STRING: u8 = 0x04;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
-const DNS_NAME: u8 = 0x82;
-const IP_ADDRESS: u8 = 0x87;
-/// 2.5.29.17
-const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
-/// The parts of a subject that are shown, all of them below 2.5.4.
-const PARTS: [(u8, &str); 6] = [(3, "CN"), (11, "OU"), (10, "O"), (7, "L"), (8, "ST"), (6, "C")];
 
 /// One certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,23 +36,19 @@ pub struct Date {
 impl Certificate {
     /// Reads a certificate in DER; `None` if it is none.
     pub fn read(der: &[u8]) -> Option<Certificate> {
-        let mut certificate = Der(Der(der).take(SEQUENCE)?);
-        let mut fields = Der(certificate.take(SEQUENCE)?);
-        let _version = fields.take(VERSION);
-        let _serial = fields.take(INTEGER)?;
-        let _algorithm = fields.take(SEQUENCE)?;
-        let _issuer = fields.take(SEQUENCE)?;
-        let mut validity = Der(fields.take(SEQUENCE)?);
-        let (not_before, not_after) = (date(&mut validity)?, date(&mut validity)?);
-        let subject = subject(Der(fields.take(SEQUENCE)?))?;
-        let _key = fields.take(SEQUENCE)?;
-        let mut names = Vec::new();
-        while let Some((tag, content)) = fields.next() {
-            if tag == EXTENSIONS {
-                names = alternative_names(Der(Der(content).take(SEQUENCE)?))?;
-            }
-        }
-        Some(Certificate { subject, names, not_before, not_after })
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        // Names that cannot be read are not shown; whether they matter is for TLS to say.
+        let names = certificate.subject_alternative_name().ok().flatten().into_iter();
+        Some(Certificate {
+            subject: subject(certificate.subject()),
+            names: names
+                .flat_map(|found| &found.value.general_names)
+                .filter_map(name)
+                .take(MAX_NAMES)
+                .collect(),
+            not_before: Date::from(certificate.validity().not_before),
+            not_after: Date::from(certificate.validity().not_after),
+        })
     }
 
     /// The subject, or the first name of a certificate without one.
@@ -79,46 +60,37 @@ impl Certificate {
     }
 }
 
-fn subject(mut parts: Der<'_>) -> Option<String> {
-    let mut shown = Vec::new();
-    while let Some(content) = parts.take(SET) {
-        let mut part = Der(Der(content).take(SEQUENCE)?);
-        let name = part.take(OBJECT_IDENTIFIER)?;
-        let (_, value) = part.next()?;
-        if let [0x55, 0x04, number] = name
-            && let Some((_, label)) = PARTS.iter().find(|(known, _)| known == number)
-        {
-            shown.push(format!("{label}={}", text(value)));
+impl From<ASN1Time> for Date {
+    fn from(time: ASN1Time) -> Date {
+        let date = time.to_datetime();
+        let (year, month, day) = date.to_calendar_date();
+        let (hour, minute, second) = date.to_hms();
+        Date {
+            text: format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month)),
+            epoch: time.timestamp(),
         }
     }
-    Some(shown.join(", "))
 }
 
-fn alternative_names(mut extensions: Der<'_>) -> Option<Vec<String>> {
-    let mut found = Vec::new();
-    while let Some(content) = extensions.take(SEQUENCE) {
-        let mut extension = Der(content);
-        if extension.take(OBJECT_IDENTIFIER)? != ALTERNATIVE_NAMES {
-            continue;
-        }
-        while let Some((tag, content)) = extension.next() {
-            let mut names = Der(if tag == OCTET_STRING { Der(content).take(SEQUENCE)? } else { &[] });
-            while let Some((tag, name)) = names.next() {
-                let address = || match (<[u8; 4]>::try_from(name), <[u8; 16]>::try_from(name)) {
-                    (Ok(v4), _) => Some(Ipv4Addr::from(v4).to_string()),
-                    (_, Ok(v6)) => Some(Ipv6Addr::from(v6).to_string()),
-                    _ => None,
-                };
-                match tag {
-                    DNS_NAME => found.push(text(name)),
-                    IP_ADDRESS => found.extend(address()),
-                    _ => {}
-                }
-            }
-        }
+/// The parts that have a usual abbreviation.
+fn subject(name: &X509Name<'_>) -> String {
+    let shown = name.iter_attributes().filter_map(|part| {
+        let label = oid2abbrev(part.attr_type(), oid_registry()).ok()?;
+        Some(format!("{label}={}", text(part.as_slice())))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(text(name.as_bytes())),
+        GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
+            (Ok(v4), _) => Some(IpAddr::from(v4).to_string()),
+            (_, Ok(v6)) => Some(IpAddr::from(v6).to_string()),
+            _ => None,
+        },
+        _ => None,
     }
-    found.truncate(MAX_NAMES);
-    Some(found)
 }
 
 /// Whatever stands in a certificate may be shown on a terminal and in a page.
@@ -127,71 +99,12 @@ fn text(bytes: &[u8]) -> String {
     text.chars().take(MAX_NAME).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// `YYMMDDhhmmssZ`, where 50 to 99 are years of the last century, or `YYYYMMDDhhmmssZ`.
-fn date(der: &mut Der<'_>) -> Option<Date> {
-    let (tag, digits) = der.next()?;
-    let digits = std::str::from_utf8(digits).ok()?.strip_suffix('Z')?;
-    let digits = match tag {
-        UTC_TIME if digits >= "50" => format!("19{digits}"),
-        UTC_TIME => format!("20{digits}"),
-        GENERALIZED_TIME => digits.to_owned(),
-        _ => return None,
-    };
-    if digits.len() != 14 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    let text = format!(
-        "{}-{}-{}T{}:{}:{}Z",
-        part(0, 4),
-        part(4, 6),
-        part(6, 8),
-        part(8, 10),
-        part(10, 12),
-        part(12, 14)
-    );
-    let epoch = time::parse(&text).ok()?.seconds;
-    Some(Date { text, epoch })
-}
-
-/// Elements one after another, each a tag, a length and so many bytes.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The next element; `None` at the end, and from anything broken on.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&[tag, first], rest) = self.0.split_first_chunk()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            _ if (0x81..=0x84).contains(&first) => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-
-    /// The next element if it has this tag; else it stays.
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let before = self.0;
-        match self.next() {
-            Some((found, content)) if found == tag => Some(content),
-            _ => {
-                self.0 = before;
-                None
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+    use std::sync::LazyLock;
 
     fn der(adjust: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
         let mut params = CertificateParams::new(["shop.internal".to_owned(), "10.0.0.7".to_owned()]).unwrap();
@@ -224,6 +137,8 @@ mod tests {
         assert_eq!((certificate.subject.as_str(), certificate.shown()), ("", "shop.internal"));
     }
 
+    static DER: LazyLock<Vec<u8>> = LazyLock::new(|| der(|_| {}));
+
     proptest! {
         #[test]
         fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -231,14 +146,17 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_or_cut_certificate_does_not_panic(at in 0_usize..500, byte: u8, cut in 0_usize..500) {
-            static DER: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| der(|_| {}));
+        fn a_changed_certificate_does_not_panic(at in 0_usize..500, byte: u8) {
             let mut der = DER.clone();
             if let Some(changed) = der.get_mut(at) {
                 *changed = byte;
             }
             let _ = Certificate::read(&der);
-            prop_assert!(Certificate::read(&der[..cut.min(der.len() - 1)]).is_none());
+        }
+
+        #[test]
+        fn a_cut_certificate_is_none(cut in 0_usize..500) {
+            prop_assert!(Certificate::read(&DER[..cut.min(DER.len() - 1)]).is_none());
         }
     }
 }
