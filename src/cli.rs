@@ -13,7 +13,7 @@ mod schema;
 mod test;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -70,6 +70,16 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Ask the running sidecar whether it is ready; for images without a shell
     Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// How a result is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One object
+    Json,
 }
 
 /// Prints a result. Whoever closes the pipe early, as `head` does, has read enough.

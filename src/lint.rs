@@ -93,17 +93,7 @@ pub fn is_in_force(rule: &Rule, now: u64) -> bool {
 /// Whether it takes every request.
 fn takes_everything(rule: &Rule) -> bool {
     let matchers = &rule.matchers;
-    matchers.attributes.is_empty()
-        && [
-            &matchers.service_name,
-            &matchers.service_type,
-            &matchers.host,
-            &matchers.http_method,
-            &matchers.url_path,
-            &matchers.resource_arn,
-        ]
-        .iter()
-        .all(|globs| globs.is_anything())
+    matchers.attributes.is_empty() && matchers.fields().iter().all(|(_, globs)| globs.is_anything())
 }
 
 /// Collects what is found.

@@ -262,14 +262,7 @@ impl RuleSet {
             hash.text(&rule.priority.get().to_string());
             hash.text(&format!("{} {}", rule.reservoir.get(), rule.rate.get()));
             let matchers = &rule.matchers;
-            for globs in [
-                &matchers.service_name,
-                &matchers.service_type,
-                &matchers.host,
-                &matchers.http_method,
-                &matchers.url_path,
-                &matchers.resource_arn,
-            ] {
+            for (_, globs) in matchers.fields() {
                 for pattern in globs.patterns() {
                     hash.text(pattern.as_str());
                 }

@@ -1,6 +1,6 @@
 //! `collimator explain`: which rule decides a request, and why the others do not.
 
-use super::Exit;
+use super::{Exit, Format};
 use crate::clock::Clock;
 use crate::config::rules;
 use crate::config::rules::places::Places;
@@ -8,7 +8,7 @@ use crate::config::{Environment, Problem, Problems};
 use crate::explain::{BadRequest, Request, Service, explain};
 use crate::fetch;
 use crate::sampling::RuleSet;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,16 +54,6 @@ pub(super) struct ExplainArgs {
     /// How the answer is told
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-}
-
-/// How an answer is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// One object
-    Json,
 }
 
 pub(super) async fn run(arguments: &ExplainArgs) -> Exit {

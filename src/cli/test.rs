@@ -1,7 +1,7 @@
 //! `collimator test`: runs the tests beside the rules, and proposes them from an access log.
 
-use super::Exit;
 use super::explain::load;
+use super::{Exit, Format};
 use crate::clock::Clock;
 use crate::config::rules::places::Places;
 use crate::config::{Environment, Problem, Problems};
@@ -9,7 +9,7 @@ use crate::explain::Service;
 use crate::rules_test::record::Recorder;
 use crate::rules_test::{self, TestFile};
 use crate::sampling::{RuleName, RuleSet};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use flate2::bufread::MultiGzDecoder;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -57,16 +57,6 @@ pub(super) struct TestArgs {
     /// How results are told
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", conflicts_with = "record")]
     format: Format,
-}
-
-/// How results are told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// One object
-    Json,
 }
 
 /// A set of rules, and which of them tests have chosen.

@@ -18,6 +18,7 @@ mod change;
 
 use super::problem::{Problem, Problems};
 use super::rules::{self, Fingerprint, Source};
+use super::settled::read_settled;
 use crate::moment::Moment;
 use crate::sampling::rule::RuleState;
 use crate::sampling::{Rate, RuleName, RuleSet};
@@ -31,9 +32,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many rules' states are remembered, those in force counted.
 pub const MAX_STATES: usize = 2_000;
-
-/// How often files are read anew because they changed while being read.
-const MAX_READS: usize = 3;
 
 /// Where the rules come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,7 +150,9 @@ impl LiveRules {
         };
         // What was read counts as told, so that the first poll does not tell it again.
         let fingerprint = match &source {
-            RulesSource::Path(path) => read_settled(|| rules::read(path), Fingerprint::of(&())).1,
+            RulesSource::Path(path) => {
+                read_settled(|| rules::read(path), fingerprint, &Fingerprint::of(&())).1
+            }
             _ => Fingerprint::of(&()),
         };
         let error = Some(problems.first_line());
@@ -237,7 +237,7 @@ impl LiveRules {
             }
             return Reloaded::Unchanged;
         };
-        let (sources, fingerprint) = read_settled(|| rules::read(path), files.fingerprint);
+        let (sources, fingerprint) = read_settled(|| rules::read(path), fingerprint, &files.fingerprint);
         if fingerprint == files.fingerprint && !asked {
             return Reloaded::Unchanged;
         }
@@ -274,31 +274,11 @@ impl LiveRules {
     }
 }
 
-/// Reads until two readings agree, so that a directory swapped between two of its files is not taken for a set that
-/// nobody wrote. Content already known needs no second look.
-fn read_settled(
-    read: impl Fn() -> Result<Vec<Source>, Problems>,
-    known: Fingerprint,
-) -> (Result<Vec<Source>, Problems>, Fingerprint) {
-    let fingerprint = |reading: &Result<Vec<Source>, Problems>| match reading {
+fn fingerprint(reading: &Result<Vec<Source>, Problems>) -> Fingerprint {
+    match reading {
         Ok(sources) => Fingerprint::of(sources.as_slice()),
         Err(problems) => Fingerprint::of(&problems.iter().map(Problem::one_line).collect::<Vec<_>>()),
-    };
-    let mut reading = read();
-    let mut print = fingerprint(&reading);
-    for _ in 1..MAX_READS {
-        if print == known {
-            break;
-        }
-        let again = read();
-        let print_again = fingerprint(&again);
-        let settled = print_again == print;
-        (reading, print) = (again, print_again);
-        if settled {
-            break;
-        }
     }
-    (reading, print)
 }
 
 /// A panic while the lock was held leaves whole values behind: they are only ever replaced at once.

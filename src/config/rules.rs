@@ -14,6 +14,7 @@
 
 pub(super) mod keys;
 pub(super) mod limits;
+pub mod xray;
 pub mod places;
 pub mod rate;
 pub mod time;

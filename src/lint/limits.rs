@@ -2,16 +2,12 @@
 
 use super::{Report, takes_everything};
 use crate::config::rules::places::Spot;
+use crate::config::rules::xray::{MAX_ATTRIBUTE, MAX_ATTRIBUTES, MAX_FIELDS, MAX_NAME};
 use crate::sampling::rule::Globs;
 use crate::sampling::{Rule, RuleName, RuleSet};
 
 const WEEK: u64 = 7 * DAY;
 const DAY: u64 = 86_400;
-
-/// X-Ray's limits, in characters.
-const MAX_NAME: usize = 32;
-const MAX_ATTRIBUTES: usize = 5;
-const MAX_ATTRIBUTE: usize = 32;
 
 pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
     exportable(rule, report);
@@ -32,14 +28,7 @@ fn exportable(rule: &Rule, report: &mut Report<'_>) {
         let message = format!("the name has {length} characters, and X-Ray takes {MAX_NAME}");
         beyond(report, &report.field(rule, "name", 0), message, "shorten it");
     }
-    for (field, globs, most) in [
-        ("service_name", &matchers.service_name, 64),
-        ("service_type", &matchers.service_type, 64),
-        ("host", &matchers.host, 64),
-        ("http_method", &matchers.http_method, 10),
-        ("url_path", &matchers.url_path, 128),
-        ("resource_arn", &matchers.resource_arn, 500),
-    ] {
+    for ((field, globs), most) in matchers.fields().into_iter().zip(MAX_FIELDS) {
         for (n, length) in too_long(globs, most) {
             let message = format!("{field} has {length} characters, and X-Ray takes {most}");
             beyond(report, &report.field(rule, field, n), message, "shorten it");

@@ -226,6 +226,23 @@ pub struct Matchers {
     pub attributes: Vec<(Box<str>, Pattern)>,
 }
 
+/// How many fields take patterns, attributes not counted.
+pub const N_FIELDS: usize = 6;
+
+impl Matchers {
+    /// The fields that take patterns, attributes not counted, each with its key in a rule file.
+    pub fn fields(&self) -> [(&'static str, &Globs); N_FIELDS] {
+        [
+            ("service_name", &self.service_name),
+            ("service_type", &self.service_type),
+            ("host", &self.host),
+            ("http_method", &self.http_method),
+            ("url_path", &self.url_path),
+            ("resource_arn", &self.resource_arn),
+        ]
+    }
+}
+
 impl Default for Matchers {
     fn default() -> Matchers {
         Matchers {

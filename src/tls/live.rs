@@ -12,14 +12,12 @@
 use super::certificate::Certificate;
 use super::files::{Contents, Files, Parts};
 use crate::config::Problems;
+use crate::config::settled::read_settled;
 use crate::moment::Moment;
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// How often files are read anew because they changed while being read.
-const MAX_READS: usize = 3;
 
 /// What came of looking for changes.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,8 +108,8 @@ impl<C> Live<C> {
     pub(super) fn look(&self, now: Moment, asked: bool) -> Reloaded {
         // Held throughout, so that two who look at once cannot overtake one another.
         let mut last = self.lock();
-        let contents = self.read_settled(last.fingerprint);
-        let fingerprint = contents.fingerprint();
+        let (contents, fingerprint) =
+            read_settled(|| self.files.read(), Contents::fingerprint, &last.fingerprint);
         let unchanged = fingerprint == last.fingerprint;
         if unchanged && !asked {
             return Reloaded::Unchanged;
@@ -145,23 +143,6 @@ impl<C> Live<C> {
                 Reloaded::Kept(problems)
             }
         }
-    }
-
-    /// Reads until two readings agree, so that a pair caught between its two files is not taken for what was meant.
-    fn read_settled(&self, known: u64) -> Contents {
-        let mut contents = self.files.read();
-        for _ in 1..MAX_READS {
-            if contents.fingerprint() == known {
-                break;
-            }
-            let again = self.files.read();
-            let settled = again.fingerprint() == contents.fingerprint();
-            contents = again;
-            if settled {
-                break;
-            }
-        }
-        contents
     }
 
     /// A panic while the lock was held leaves whole values behind.

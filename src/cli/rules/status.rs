@@ -1,12 +1,12 @@
 //! `collimator rules status`: what each rule of a running sidecar has decided.
 
-use super::super::{Exit, print_result};
+use super::super::{Exit, Format, print_result};
 use crate::config::rules::rate::percent;
 use crate::config::rules::time;
 use crate::fetch;
 use crate::sampling::Rate;
 use crate::status::{RuleStatus, RulesStatus};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -27,19 +27,9 @@ pub(super) struct StatusArgs {
     /// The admin port of the running sidecar
     #[arg(long, value_name = "URL", num_args = 0..=1, default_value = USUAL, default_missing_value = USUAL)]
     live: String,
-    /// How it is told
+    /// How it is told; JSON is what `GET /rules` answers
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-}
-
-/// How it is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// What `GET /rules` answers
-    Json,
 }
 
 pub(super) async fn run(arguments: &StatusArgs) -> Exit {

@@ -286,6 +286,6 @@ fn a_directory_swapped_while_being_read_is_read_again() {
     let source = |text: &str| Source { path: "r.yaml".into(), bytes: text.as_bytes().to_vec() };
     let readings = std::cell::RefCell::new(vec![source("new"), source("new"), source("mixed")]);
     let read = || Ok(vec![readings.borrow_mut().pop().unwrap()]);
-    let (got, _) = read_settled(read, Fingerprint::of(&()));
+    let (got, _) = read_settled(read, fingerprint, &Fingerprint::of(&()));
     assert_eq!(got.unwrap()[0].bytes, b"new");
 }

@@ -2,13 +2,11 @@
 
 use super::super::super::problem::{Severity, counted, shown};
 use super::super::keys::Field;
+use super::super::xray::{MAX_ATTRIBUTE, MAX_ATTRIBUTES, MAX_FIELDS, MAX_NAME};
 use super::super::{Loaded, MAX_RULES};
 use super::{Exporter, Format};
-use crate::sampling::rule::Globs;
+use crate::sampling::rule::{Globs, N_FIELDS};
 use crate::sampling::{Mode, Rule};
-
-/// How many fields take patterns, attributes not counted.
-const N_FIELDS: usize = 6;
 
 /// A rule as others know it.
 pub(super) struct Flat<'r> {
@@ -19,31 +17,15 @@ pub(super) struct Flat<'r> {
     pub(super) patterns: [&'r str; N_FIELDS],
 }
 
-/// A field of patterns: which, what we and what X-Ray call it, and how many characters X-Ray takes.
-const FIELDS: [(Field, &str, usize); N_FIELDS] = [
-    (Field::ServiceName, "service_name", 64),
-    (Field::ServiceType, "service_type", 64),
-    (Field::Host, "host", 64),
-    (Field::HttpMethod, "http_method", 10),
-    (Field::UrlPath, "url_path", 128),
-    (Field::ResourceArn, "resource_arn", 500),
+/// The fields that take patterns, in the order of [`Matchers::fields`](crate::sampling::rule::Matchers::fields).
+const FIELDS: [Field; N_FIELDS] = [
+    Field::ServiceName,
+    Field::ServiceType,
+    Field::Host,
+    Field::HttpMethod,
+    Field::UrlPath,
+    Field::ResourceArn,
 ];
-
-const MAX_NAME: usize = 32;
-const MAX_ATTRIBUTES: usize = 5;
-const MAX_ATTRIBUTE: usize = 32;
-
-fn globs(rule: &Rule) -> [&Globs; N_FIELDS] {
-    let matchers = &rule.matchers;
-    [
-        &matchers.service_name,
-        &matchers.service_type,
-        &matchers.host,
-        &matchers.http_method,
-        &matchers.url_path,
-        &matchers.resource_arn,
-    ]
-}
 
 /// What a field takes, with a `*` among others standing for all of them.
 fn patterns(globs: &Globs) -> Vec<&str> {
@@ -74,7 +56,7 @@ impl Exporter {
 
     /// One rule, or several.
     fn flatten_rule<'r>(&mut self, rule: &'r Rule, flat: &mut Vec<Flat<'r>>) {
-        let choices = globs(rule).map(patterns);
+        let choices = rule.matchers.fields().map(|(_, globs)| patterns(globs));
         let n_rules = choices.iter().try_fold(1usize, |n, patterns| n.checked_mul(patterns.len()));
         let room = MAX_RULES.saturating_sub(flat.len());
         let format = self.format.as_str();
@@ -84,8 +66,9 @@ impl Exporter {
             return self.refuse(rule, Field::Name, message, "shorten them, or use wildcards");
         };
         if n_rules > 1 && !self.expand {
-            for (choice, (field, name, _)) in
-                choices.iter().zip(FIELDS).filter(|(choice, _)| choice.len() > 1)
+            let named = rule.matchers.fields().into_iter().zip(FIELDS);
+            for (choice, ((name, _), field)) in
+                choices.iter().zip(named).filter(|(choice, _)| choice.len() > 1)
             {
                 let message = format!("`{name}` has {} patterns, and {format} takes one", choice.len());
                 self.refuse(
@@ -137,10 +120,9 @@ impl Exporter {
         self.judge_extras(rule);
         let matchers = &rule.matchers;
         if !self.format.is_central() {
-            let globs = globs(rule);
-            for (field, globs) in [(0, globs[0]), (1, globs[1]), (5, globs[5])] {
-                let (field, name, _) = FIELDS[field];
-                if !globs.is_anything() {
+            for ((name, globs), field) in matchers.fields().into_iter().zip(FIELDS) {
+                let unknown = matches!(field, Field::ServiceName | Field::ServiceType | Field::ResourceArn);
+                if unknown && !globs.is_anything() {
                     let message = format!("`{name}` cannot be said in {}", self.format.as_str());
                     self.refuse(rule, field, message, "the SDKs match host, method and path only");
                 }
@@ -151,7 +133,7 @@ impl Exporter {
             }
             return;
         }
-        for (globs, (field, name, limit)) in globs(rule).into_iter().zip(FIELDS) {
+        for (((name, globs), field), limit) in matchers.fields().into_iter().zip(FIELDS).zip(MAX_FIELDS) {
             for pattern in patterns(globs).into_iter().filter(|pattern| pattern.chars().count() > limit) {
                 let length = pattern.chars().count();
                 let message = format!("`{name}` has {length} characters, and X-Ray takes {limit}");

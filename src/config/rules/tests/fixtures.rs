@@ -42,14 +42,7 @@ fn line(rule: &Rule) -> String {
     }
     write!(line, " + {}", rate::percent(rule.rate)).unwrap();
     let matchers = &rule.matchers;
-    for (field, globs) in [
-        ("service_name", &matchers.service_name),
-        ("service_type", &matchers.service_type),
-        ("host", &matchers.host),
-        ("http_method", &matchers.http_method),
-        ("url_path", &matchers.url_path),
-        ("resource_arn", &matchers.resource_arn),
-    ] {
+    for (field, globs) in matchers.fields() {
         if *globs != Globs::anything() {
             let patterns: Vec<&str> = globs.patterns().iter().map(|pattern| pattern.as_str()).collect();
             write!(line, ", {field} {}", patterns.join(" | ")).unwrap();
