@@ -11,10 +11,10 @@
 
 use crate::admin::{self, Port};
 use crate::clock::{Clock, Dice};
-use crate::config::{LiveRules, Problems, RulesFallback, RulesSource, Settings, Signs, Source};
-use crate::control::{Control, WhichRules, log_reload, log_tls_reload};
+use crate::config::{LiveRules, Origin, Problems, RulesFallback, RulesSource, Settings, Signs, Source};
+use crate::control::{self, Control, WhichRules, log_reload, log_tls_reload};
 use crate::descriptors;
-use crate::emit::{Emitter, Lanes};
+use crate::emit::Emitter;
 use crate::exposition::Counted;
 use crate::logging::Logging;
 use crate::proxy::{self, AccessLog, Door, HeadBudget, Shared, Stage};
@@ -74,8 +74,12 @@ pub enum StartError {
     },
 }
 
-/// Runs the sidecar until it is told to stop and has drained.
-pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<(), StartError> {
+/// Runs the sidecar until it is told to stop and has drained. Settings are read again from `origin`, if there is one.
+pub async fn run(
+    settings: Settings,
+    origin: Option<Origin>,
+    logging: Option<Arc<Logging>>,
+) -> Result<(), StartError> {
     let clock = Clock::start();
     let system = |what| move |error| StartError::System { what, error };
     let mut signals = Signals::new().map_err(system("wait for signals"))?;
@@ -113,19 +117,11 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     let (admin_address, metrics_address) = (local(&admin_listener)?, local(&metrics_listener)?);
 
     let store = Arc::new(Store::new(Limits::default()));
-    let (emitter, lanes) = Emitter::start(&settings.sinks.value, &store);
+    let emitter = Emitter::start(&settings.sinks.value, &store);
     let upstream = settings.upstream.value.clone();
     let identity =
         Identity { name: SegmentName::repair(&settings.service_name.value), ..Identity::default() };
     let share = descriptors::claim(n_workers);
-    if share.clients < settings.max_connections.value {
-        tracing::warn!(
-            "the limit of open files leaves room for {} clients and not for {} (setting `max_connections`): raise it, \
-             traffic is refused beyond that",
-            share.clients,
-            settings.max_connections.value
-        );
-    }
     let shared = Arc::new(Shared {
         upstream_authority: HeaderValue::try_from(upstream.authority())
             .unwrap_or(HeaderValue::from_static("localhost")),
@@ -134,7 +130,8 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         preserve_header_case: settings.preserve_header_case(),
         response_header: settings.response_header.value,
         access: AccessLog::new(settings.access_log.value),
-        max_connections: settings.max_connections.value.min(share.clients),
+        max_connections: AtomicUsize::new(0),
+        most_connections: share.clients,
         max_refusals: share.refusals,
         heads: HeadBudget::default(),
         tls: tls.inbound,
@@ -147,6 +144,8 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         connections: AtomicUsize::new(0),
         draining: AtomicBool::new(false),
     });
+
+    shared.limit_connections(settings.max_connections.value);
 
     let (stage, staged) = watch::channel(Stage::Serving);
     let tallies: Vec<Arc<WorkerTally>> = (0..n_workers).map(|_| Arc::default()).collect();
@@ -175,15 +174,16 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
         candidate: candidate.clone(),
     });
     let stop = Arc::new(Notify::new());
-    let control = Arc::new(Control::new(
+    let control = Arc::new(Control::new(control::Parts {
         counted,
         clock,
         store,
         logging,
-        settings.entries(),
-        listen.to_string(),
-        Arc::clone(&stop),
-    ));
+        settings: settings.clone(),
+        origin,
+        listen: listen.to_string(),
+        stop: Arc::clone(&stop),
+    }));
     tokio::spawn(admin::serve(admin_listener, Port::Admin, Arc::clone(&control)));
     tokio::spawn(admin::serve(metrics_listener, Port::Metrics, Arc::clone(&control)));
     tokio::spawn(watch_rules(Arc::clone(&rules), WhichRules::InForce, clock));
@@ -204,8 +204,8 @@ pub async fn run(settings: Settings, logging: Option<Arc<Logging>>) -> Result<()
     }
 
     signals.until_stop(&stop, &control).await;
-    drain(&settings, &control, &stage, workers, &mut signals).await;
-    lanes_flushed(lanes, &shared).await;
+    drain(&control, &stage, workers, &mut signals).await;
+    flush(&shared.emitter).await;
     Ok(())
 }
 
@@ -371,12 +371,12 @@ impl Signals {
 
 /// The stop, up to the last request. Each further signal ends the present wait.
 async fn drain(
-    settings: &Settings,
     control: &Control,
     stage: &watch::Sender<Stage>,
     workers: Vec<JoinHandle<()>>,
     signals: &mut Signals,
 ) {
+    let settings = control.settings();
     tracing::info!(delay = ?settings.drain_delay.value, "draining: answers say `Connection: close`");
     control.drain();
     tokio::select! {
@@ -398,9 +398,9 @@ async fn drain(
     }
 }
 
-async fn lanes_flushed(lanes: Lanes, shared: &Shared) {
-    lanes.flush(Instant::now() + FLUSH_LIMIT).await;
-    for counts in shared.emitter.counts() {
+async fn flush(emitter: &Emitter) {
+    emitter.flush(Instant::now() + FLUSH_LIMIT).await;
+    for counts in emitter.counts() {
         let totals = counts.snapshot();
         tracing::info!(
             sink = counts.name(),

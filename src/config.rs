@@ -30,7 +30,7 @@ pub use flags::RunFlags;
 pub use gather::{Source, Sourced};
 pub use problem::{Problem, Problems, Severity};
 pub use reload::{Change, LiveRules, Reloaded, Reloads, RulesSource};
-pub use settings::{Entry, Settings, TlsSettings, UpstreamTlsSettings};
+pub use settings::{Adopted, Entry, Origin, Settings, TlsSettings, UpstreamTlsSettings};
 pub use values::{
     AccessLevel, Destination, HeaderCase, LogFormat, RulesFallback, Scheme, Target, UdpAddress,
 };

@@ -2,9 +2,11 @@
 //!
 //! Everything is read from where it is counted; nothing is kept here but the parts and the two switches, ready and stop.
 
+mod reloading;
+
 use crate::clock::Clock;
 use crate::config::rules::places::Places;
-use crate::config::{Entry, LiveRules, Reloaded};
+use crate::config::{LiveRules, Origin, Settings};
 use crate::console::{self, Answer, View};
 use crate::emit::SinkCounts;
 use crate::explain::{Explanation, Request, Service, explain};
@@ -17,8 +19,10 @@ use crate::status::{
     RequestCounts, RuleStatus, RulesStatus, SidecarStatus, SinkStatus, StoreStatus, TlsSideStatus, TlsStatus,
 };
 use crate::store::Store;
-use crate::telemetry::{Merged, TlsSide};
+use crate::telemetry::Merged;
 use crate::tls;
+use arc_swap::ArcSwap;
+pub use reloading::{WhichRules, log_reload, log_tls_reload};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -34,26 +38,59 @@ pub struct Control {
     clock: Clock,
     store: Arc<Store>,
     logging: Option<Arc<Logging>>,
-    settings: Vec<Entry>,
+    settings: ArcSwap<Settings>,
+    /// Where they can be read again; not in tests.
+    origin: Option<Origin>,
+    /// Held while something is loaded again, so that two who ask at once do not overtake one another.
+    reloading: tokio::sync::Mutex<()>,
     listen: String,
     ready: AtomicBool,
     stop: Arc<Notify>,
 }
 
+/// What the rest of the sidecar gives it.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where everything is counted.
+    pub counted: Arc<Counted>,
+    /// The sidecar's clock.
+    pub clock: Clock,
+    /// What the page is drawn from.
+    pub store: Arc<Store>,
+    /// Whose level can be set; not in tests.
+    pub logging: Option<Arc<Logging>>,
+    /// What was read at the start.
+    pub settings: Settings,
+    /// Where it can be read again.
+    pub origin: Option<Origin>,
+    /// The address where requests arrive.
+    pub listen: String,
+    /// Told when the sidecar is to shut down.
+    pub stop: Arc<Notify>,
+}
+
 impl Control {
-    /// Ready from the start: it is made once every port is bound. `stop` is told when the sidecar is to shut down.
-    pub fn new(
-        counted: Arc<Counted>,
-        clock: Clock,
-        store: Arc<Store>,
-        logging: Option<Arc<Logging>>,
-        settings: Vec<Entry>,
-        listen: String,
-        stop: Arc<Notify>,
-    ) -> Control {
-        let exposition = Exposition::new(Arc::clone(&counted));
-        let ready = AtomicBool::new(true);
-        Control { counted, exposition, clock, store, logging, settings, listen, ready, stop }
+    /// Ready from the start: it is made once every port is bound.
+    pub fn new(parts: Parts) -> Control {
+        let Parts { counted, clock, store, logging, settings, origin, listen, stop } = parts;
+        Control {
+            exposition: Exposition::new(Arc::clone(&counted)),
+            counted,
+            clock,
+            store,
+            logging,
+            settings: ArcSwap::from_pointee(settings),
+            origin,
+            reloading: tokio::sync::Mutex::default(),
+            listen,
+            ready: AtomicBool::new(true),
+            stop,
+        }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// Whether new traffic is welcome.
@@ -82,66 +119,11 @@ impl Control {
         self.exposition.render(self.clock.now())
     }
 
-    /// Loads the rules again, the candidate and the files of TLS, changed or not. Says whether it succeeded, and what changed or what is wrong.
-    pub async fn reload(&self) -> (bool, String) {
-        let (mut succeeded, mut report) = self.reload_one(&self.counted.rules, WhichRules::InForce).await;
-        if let Some(candidate) = &self.counted.candidate {
-            let (too, told) = self.reload_one(candidate, WhichRules::Candidate).await;
-            succeeded &= too;
-            report = format!("{report}candidate: {told}");
-        }
-        let (too, told) = self.reload_tls().await;
-        (succeeded && too, report + &told)
-    }
-
-    /// Of both sides, as far as TLS is spoken.
-    async fn reload_tls(&self) -> (bool, String) {
-        let shared = &self.counted.shared;
-        let (inbound, outbound, now) = (shared.tls.clone(), shared.upstream_tls.clone(), self.clock.now());
-        let reload = move || [inbound.map(|side| side.reload(now)), outbound.map(|side| side.reload(now))];
-        let Ok(outcomes) = tokio::task::spawn_blocking(reload).await else {
-            return (false, "the reload of TLS did not finish\n".to_owned());
-        };
-        let (mut succeeded, mut report) = (true, String::new());
-        for (side, outcome) in [TlsSide::Inbound, TlsSide::Upstream].into_iter().zip(outcomes) {
-            let Some(outcome) = outcome else { continue };
-            log_tls_reload(side, &outcome);
-            report += match side {
-                TlsSide::Inbound => "tls: ",
-                TlsSide::Upstream => "upstream_tls: ",
-            };
-            match outcome {
-                tls::Reloaded::Unchanged => report += "unchanged\n",
-                tls::Reloaded::Swapped { now, .. } => report += &format!("{now}\n"),
-                tls::Reloaded::Kept(problems) => {
-                    succeeded = false;
-                    report += &format!("{problems}\n");
-                }
-            }
-        }
-        (succeeded, report)
-    }
-
-    async fn reload_one(&self, rules: &Arc<LiveRules>, which: WhichRules) -> (bool, String) {
-        let now = self.clock.now();
-        let reloading = Arc::clone(rules);
-        match tokio::task::spawn_blocking(move || reloading.reload(now)).await {
-            Ok(outcome) => {
-                log_reload(which, &outcome);
-                match outcome {
-                    Reloaded::Kept(problems) => (false, format!("{problems}\n")),
-                    Reloaded::Unchanged => (true, format!("rules {} unchanged\n", rules.hash())),
-                    Reloaded::Swapped(change) => (true, format!("{change}\n")),
-                }
-            }
-            Err(_) => (false, "the reload did not finish\n".to_owned()),
-        }
-    }
-
     /// The settings in force, each with where it came from.
     pub fn config(&self) -> Value {
         let entries: Vec<Value> = self
-            .settings
+            .settings()
+            .entries()
             .iter()
             .map(|entry| json!({ "key": entry.key, "value": entry.value, "source": entry.source }))
             .collect();
@@ -223,7 +205,7 @@ impl Control {
                 request: quantiles(&counted.merged(|worker| &worker.overhead_request)),
                 response: quantiles(&counted.merged(|worker| &worker.overhead_response)),
             },
-            sinks: shared.emitter.counts().map(|counts| sink_status(counts)).collect(),
+            sinks: shared.emitter.counts().iter().map(|counts| sink_status(counts)).collect(),
             store: self.store_status(),
             tls: self.tls_status(),
         }
@@ -263,56 +245,6 @@ impl View for Control {
 
     fn sidecars(&self) -> Vec<SidecarStatus> {
         vec![self.sidecar_status()]
-    }
-}
-
-/// Of the two sets of rules there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhichRules {
-    /// Those that decide.
-    InForce,
-    /// Those that only count.
-    Candidate,
-}
-
-/// Says in the log what a reload came to; nothing if nothing had changed.
-pub fn log_reload(which: WhichRules, outcome: &Reloaded) {
-    match (which, outcome) {
-        (_, Reloaded::Unchanged) => {}
-        (WhichRules::InForce, Reloaded::Swapped(change)) => {
-            tracing::info!(change = %change, "rules reloaded")
-        }
-        (WhichRules::Candidate, Reloaded::Swapped(change)) => {
-            tracing::info!(change = %change, "candidate rules reloaded");
-        }
-        (WhichRules::InForce, Reloaded::Kept(problems)) => tracing::error!(
-            problem = problems.first_line(),
-            "the changed rules are wrong; the old ones stay in force and traffic is not affected: mend the file, it is read again by itself"
-        ),
-        (WhichRules::Candidate, Reloaded::Kept(problems)) => tracing::error!(
-            problem = problems.first_line(),
-            "the changed candidate rules are wrong; the old ones go on counting and traffic is not affected: mend the file, it is read again by itself"
-        ),
-    }
-}
-
-/// Says in the log what a look at the files of TLS came to; nothing if nothing had changed.
-pub fn log_tls_reload(side: TlsSide, outcome: &tls::Reloaded) {
-    let side = match side {
-        TlsSide::Inbound => "inbound",
-        TlsSide::Upstream => "upstream",
-    };
-    match outcome {
-        tls::Reloaded::Unchanged => {}
-        tls::Reloaded::Swapped { now, warnings } => {
-            tracing::info!(side, now, "TLS files reloaded; connections that are open keep what they have");
-            warnings.iter().for_each(|warning| tracing::warn!(side, "{}", warning.one_line()));
-        }
-        tls::Reloaded::Kept(problems) => tracing::error!(
-            side,
-            problem = problems.first_line(),
-            "the changed TLS files are wrong; what was in force stays and traffic is not affected: mend the file, it is read again by itself"
-        ),
     }
 }
 

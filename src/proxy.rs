@@ -78,8 +78,10 @@ pub struct Shared {
     pub response_header: bool,
     /// Which requests get a line in the log; one for all workers, so that its limit is one too.
     pub access: AccessLog,
-    /// How many connections there may be, in all workers together.
-    pub max_connections: usize,
+    /// How many connections there may be, in all workers together; it may change.
+    pub max_connections: AtomicUsize,
+    /// How many the system's limit of open files leaves room for.
+    pub most_connections: usize,
     /// How many a worker may be telling at one time that there are too many.
     pub max_refusals: usize,
     /// What heads have taken of the memory that is theirs.
@@ -105,6 +107,22 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Sets the limit of connections, as far as there is room for them.
+    pub fn limit_connections(&self, wanted: usize) {
+        if wanted > self.most_connections {
+            tracing::warn!(
+                "the limit of open files leaves room for {} clients and not for {wanted} (setting `max_connections`): \
+                 raise it, traffic is refused beyond that",
+                self.most_connections
+            );
+        }
+        self.max_connections.store(wanted.min(self.most_connections), Ordering::Relaxed);
+    }
+
+    fn max_connections(&self) -> usize {
+        self.max_connections.load(Ordering::Relaxed)
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

@@ -241,6 +241,22 @@ impl Hop {
 }
 
 impl Segment {
+    /// What it takes in memory, in bytes, so that what waits can be bounded; what it shares with others is left out.
+    pub fn footprint(&self) -> usize {
+        let texts = self.url.capacity()
+            + self.method.capacity()
+            + self.user_agent.as_ref().map_or(0, String::capacity)
+            + self.outcome.failure.as_ref().map_or(0, |failure| failure.message.capacity());
+        let annotations = self.annotations.iter().map(|(_, annotation)| match annotation {
+            Annotation::Flag(_) => 0,
+            Annotation::Text(text) => text.capacity(),
+        });
+        size_of::<Segment>()
+            + texts
+            + self.annotations.capacity() * size_of::<(&str, Annotation)>()
+            + annotations.sum::<usize>()
+    }
+
     /// Appends the document as compact JSON, its own `id` first: at most [`MAX_DOCUMENT`] bytes.
     ///
     /// Compact and in this order because the X-Ray daemon finds the id for its log by the first `"id":"` in the text.

@@ -2,13 +2,13 @@
 
 use super::Exit;
 use crate::app::{self, StartError};
-use crate::config::{Environment, RunFlags, Settings};
+use crate::config::{Environment, Origin, RunFlags};
 use crate::logging::Logging;
 use std::sync::Arc;
 
 pub(super) async fn run(flags: &RunFlags) -> Exit {
-    let environment = Environment::capture();
-    let (settings, warnings) = match Settings::read(flags, &environment) {
+    let origin = Origin { flags: flags.clone(), environment: Environment::capture() };
+    let (settings, warnings) = match origin.read() {
         Ok(settings) => settings,
         Err(problems) => {
             eprintln!("{problems}");
@@ -19,7 +19,7 @@ pub(super) async fn run(flags: &RunFlags) -> Exit {
     for warning in warnings.iter() {
         tracing::warn!("{}", warning.one_line());
     }
-    match app::run(settings, Some(logging)).await {
+    match app::run(settings, Some(origin), Some(logging)).await {
         Ok(()) => Exit::Success,
         Err(StartError::Rules(problems) | StartError::Tls(problems)) => {
             eprintln!("{problems}");

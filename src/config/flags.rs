@@ -44,9 +44,9 @@ impl clap::Args for RunFlags {
         let config = Arg::new(CONFIG_FLAG)
             .long(CONFIG_FLAG)
             .value_name("FILE")
-            .help("The settings file, YAML; read once at start")
+            .help("The settings file, YAML; read at start, and again on SIGHUP and POST /reload")
             .long_help(format!(
-                "The settings file, YAML; read once at start\n[default: none] [variable: {}]",
+                "The settings file, YAML; read at start, and again on SIGHUP and POST /reload\n[default: none] [variable: {}]",
                 variable_of(CONFIG_FLAG)
             ));
         SETTINGS.iter().fold(command.arg(config).after_help(AFTER_HELP), |command, setting| {

@@ -23,9 +23,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
+mod adopt;
 mod readers;
 mod tls;
 
+pub use adopt::Adopted;
 pub use tls::{TlsSettings, UpstreamTlsSettings};
 
 const UNREADABLE: &str = "S000";
@@ -36,7 +38,7 @@ const UNUSED: &str = "S103";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Everything `run` is told. Read once; only rules change later.
+/// Everything `run` is told. What may change while it runs, [`Settings::adopt`] says.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where requests for the application arrive.
@@ -100,6 +102,30 @@ pub struct Entry {
     pub value: String,
     /// Who said it.
     pub source: String,
+}
+
+/// What settings are read from, to be read again.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// As typed.
+    pub flags: RunFlags,
+    /// As captured at the start: a process's environment does not change from outside.
+    pub environment: Environment,
+}
+
+impl Origin {
+    /// As [`Settings::read`].
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn read(&self) -> Result<(Settings, Problems), Problems> {
+        Settings::read(&self.flags, &self.environment)
+    }
+
+    /// Whether there is a file that may change.
+    pub fn has_file(&self) -> bool {
+        !self.flags.get(CONFIG_FLAG).is_empty() || self.environment.get(&variable_of(CONFIG_FLAG)).is_some()
+    }
 }
 
 impl Settings {

@@ -140,6 +140,9 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
         impl $name {
+            /// All.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
             /// Every word there is.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 

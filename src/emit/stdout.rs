@@ -4,13 +4,14 @@
 //! waits for it; meanwhile its queue fills, and what does not fit is dropped and counted.
 
 use super::counts::Complaints;
-use super::{DropReason, Intake, SinkCounts};
+use super::{DropReason, Intake};
 use std::io::Write;
 use std::sync::Arc;
 
-pub(super) async fn run(mut intake: Intake, counts: Arc<SinkCounts>) {
+pub(super) async fn run(mut intake: Intake) {
     let mut batch = Vec::new();
     let mut first = true;
+    let counts = Arc::clone(&intake.counts);
     let mut complaints = Complaints::default();
     while intake.next(&mut batch, first).await {
         first = false;

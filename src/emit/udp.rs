@@ -1,11 +1,12 @@
 //! The X-Ray daemon's datagrams: a header line and one document each.
 //!
 //! UDP tells little. What it does tell is counted: nobody listening on this host comes back as "connection refused"
-//! at once, and from another host with a later send. Names are resolved off the request path, again every
+//! with the next send, and from another host with a later one. So a document counts as sent when the next one is, or
+//! when the socket has nothing to complain of at the end of the batch. Names are resolved off the request path, again every
 //! `RESOLVE_AGAIN` and after an error, because a daemon's task may get another address.
 
 use super::counts::Complaints;
-use super::{DropReason, Intake, SinkCounts};
+use super::{DropReason, Intake};
 use crate::config::UdpAddress;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,7 +29,8 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a full socket buffer is waited for.
 const STALL_LIMIT: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(address: UdpAddress, mut intake: Intake, counts: Arc<SinkCounts>) {
+pub(super) async fn run(address: UdpAddress, mut intake: Intake) {
+    let counts = Arc::clone(&intake.counts);
     let mut batch = Vec::new();
     let mut first = true;
     let mut datagram = HEADER.to_vec();
@@ -37,13 +39,33 @@ pub(super) async fn run(address: UdpAddress, mut intake: Intake, counts: Arc<Sin
     let destination = format!("udp://{}", line.address);
     while intake.next(&mut batch, first).await {
         first = false;
-        for segment in &batch {
+        line.renew().await;
+        // The size of a document that was sent and may still be refused.
+        let mut sent = None;
+        for (n, segment) in batch.iter().enumerate() {
             datagram.truncate(HEADER.len());
             segment.write_json(&mut datagram);
-            match line.send(&datagram).await {
-                Ok(()) => counts.emitted(datagram.len() - HEADER.len()),
+            let mut outcome = line.send(&datagram).await;
+            if outcome == Err(DropReason::Refused) {
+                // That was the one before, or one of an earlier batch; this one has not been sent.
+                counts.dropped(DropReason::Refused, u64::from(sent.take().is_some()));
+                outcome = line.send(&datagram).await;
+            }
+            if let Some(bytes) = sent.take() {
+                counts.emitted(bytes);
+            }
+            match outcome {
+                Ok(()) => sent = Some(datagram.len() - HEADER.len()),
                 Err(reason) => counts.dropped(reason, 1),
             }
+            if outcome == Err(DropReason::Stalled) && intake.gives_up(&batch[n + 1..]) {
+                break;
+            }
+        }
+        match sent {
+            Some(_) if line.is_refused() => counts.dropped(DropReason::Refused, 1),
+            Some(bytes) => counts.emitted(bytes),
+            None => {}
         }
         complaints.look(&counts, &destination);
     }
@@ -60,40 +82,51 @@ struct Line {
 }
 
 impl Line {
+    /// Resolves the name again if it is time to; a resolver that is down for a while is no reason to give up an address
+    /// that worked.
+    async fn renew(&mut self) {
+        if self.socket.is_some()
+            && Instant::now() >= self.used_until
+            && let Ok(socket) = self.open().await
+        {
+            self.socket = Some(socket);
+        }
+    }
+
+    /// Sends one datagram. A refusal is that of an earlier one if there was one, and then this one was not sent.
     async fn send(&mut self, datagram: &[u8]) -> Result<(), DropReason> {
         if datagram.len() > MAX_DATAGRAM {
             return Err(DropReason::TooLarge);
         }
         let socket = match self.socket.take() {
-            Some(socket) if Instant::now() < self.used_until => socket,
-            stale => match self.open().await {
-                Ok(socket) => socket,
-                // A resolver that is down for a while is no reason to give up an address that worked.
-                Err(reason) => stale.ok_or(reason)?,
-            },
+            Some(socket) => socket,
+            None => self.open().await?,
         };
         let socket = self.socket.insert(socket);
-        // A refusal that was told since the last send concerns an earlier datagram, most likely one to a daemon that
-        // is coming back just now; it was counted then or is counted with the next.
-        let sent = match timeout(STALL_LIMIT, socket.send(datagram)).await {
-            Err(_) => return Err(DropReason::Stalled),
-            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
-                return Err(DropReason::Refused);
+        let sent = match socket.try_send(datagram) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                match timeout(STALL_LIMIT, socket.send(datagram)).await {
+                    Err(_) => return Err(DropReason::Stalled),
+                    Ok(sent) => sent,
+                }
             }
-            Ok(sent) => sent,
+            sent => sent,
         };
-        match (sent, socket.take_error()) {
-            // On the same host the refusal is there as soon as the datagram was sent.
-            (Ok(_), Ok(Some(error))) if error.kind() == ErrorKind::ConnectionRefused => {
-                Err(DropReason::Refused)
-            }
-            (Ok(_), _) => Ok(()),
-            (Err(error), _) if is_too_large(&error) => Err(DropReason::TooLarge),
-            (Err(_), _) => {
+        match sent {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(DropReason::Refused),
+            Err(error) if is_too_large(&error) => Err(DropReason::TooLarge),
+            Err(_) => {
                 self.socket = None;
                 Err(DropReason::Error)
             }
         }
+    }
+
+    /// Whether the last datagram was refused: on the same host that is known as soon as it was sent.
+    fn is_refused(&self) -> bool {
+        let error = self.socket.as_ref().map(UdpSocket::take_error);
+        matches!(error, Some(Ok(Some(error))) if error.kind() == ErrorKind::ConnectionRefused)
     }
 
     /// A fresh socket, connected, so that refusals are told.

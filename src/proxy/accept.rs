@@ -159,7 +159,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     let state = Arc::new(ConnectionState::new(worker.tick()));
     let registered = Registered::new(worker, &state);
     // Itself included.
-    if worker.shared.connections.load(Ordering::Relaxed) > worker.shared.max_connections {
+    if worker.shared.connections.load(Ordering::Relaxed) > worker.shared.max_connections() {
         turn_away(worker, stream);
         return;
     }

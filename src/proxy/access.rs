@@ -9,7 +9,7 @@ use crate::moment::Moment;
 use crate::sampling::reservoir::{Reservoir, ReservoirSize};
 use crate::segment::{Failure, Hop};
 use http::Method;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Lines a second about failed requests, where only those are asked for.
@@ -30,7 +30,8 @@ pub(super) struct Access<'a> {
 /// Writes lines.
 #[derive(Debug, Default)]
 pub struct AccessLog {
-    level: AccessLevel,
+    /// An [`AccessLevel`].
+    level: AtomicU8,
     errors: Reservoir,
     left_out: AtomicU64,
 }
@@ -38,14 +39,24 @@ pub struct AccessLog {
 impl AccessLog {
     /// Nothing written yet.
     pub fn new(level: AccessLevel) -> AccessLog {
-        AccessLog { level, ..AccessLog::default() }
+        AccessLog { level: AtomicU8::new(level as u8), ..AccessLog::default() }
+    }
+
+    /// Writes other lines from here on.
+    pub fn set_level(&self, level: AccessLevel) {
+        self.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    fn level(&self) -> AccessLevel {
+        let level = self.level.load(Ordering::Relaxed);
+        AccessLevel::ALL.iter().copied().find(|one| *one as u8 == level).unwrap_or_default()
     }
 
     /// Writes a line if this request gets one. The logger takes it without waiting.
     pub(super) fn write(&self, access: &Access<'_>, now: Moment) {
         let failed = access.status >= 500 || access.failure.is_some();
         let sampled = access.hop.verdict.is_sampled();
-        match self.level {
+        match self.level() {
             AccessLevel::Off => return,
             AccessLevel::Errors | AccessLevel::Sampled if failed => {
                 if !self.errors.take(ERRORS_PER_SECOND, now) {

@@ -56,7 +56,7 @@ pub(super) fn check<B>(present: Present, request: &Request<B>) -> Result<(), Ref
 
 /// As many requests as connections: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
 pub(super) fn has_room(worker: &Worker) -> Result<(), Refused> {
-    if worker.tally.in_flight.get() < worker.shared.max_connections as u64 {
+    if worker.tally.in_flight.get() < worker.shared.max_connections() as u64 {
         return Ok(());
     }
     let status = StatusCode::SERVICE_UNAVAILABLE;

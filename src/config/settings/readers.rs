@@ -10,6 +10,9 @@ use super::{MISSING, OVERRIDDEN};
 use crate::sampling::trust::TrustPolicy;
 use std::time::Duration;
 
+/// The most sinks; each has a queue and series of its own.
+const MOST_SINKS: usize = 16;
+
 impl Gather<'_> {
     /// A setting that may be left out.
     pub(super) fn one<T>(
@@ -172,6 +175,11 @@ fn destinations(given: &[Given]) -> Result<Vec<Destination>, (usize, Wrong)> {
             index,
             Wrong::new("`none` stands beside other sinks", "remove it, or remove the others"),
         ));
+    }
+    if all.len() > MOST_SINKS {
+        let wrong =
+            Wrong::new(format!("these are {} sinks", all.len()), format!("name {MOST_SINKS} at most"));
+        return Err((MOST_SINKS, wrong));
     }
     Ok(all)
 }
