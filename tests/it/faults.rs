@@ -4,6 +4,7 @@ mod limits;
 #[cfg(feature = "fault-switch")]
 mod panics;
 mod rules;
+mod settings;
 mod sinks;
 mod slow;
 mod stops;
