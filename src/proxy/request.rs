@@ -46,7 +46,7 @@ pub(super) fn serve(
     peer: &Peer,
     progress: Progress,
     mut request: Request<Incoming>,
-) -> impl Future<Output = Response<Watched>> + use<> {
+) -> Served<impl Future<Output = Sent> + use<>> {
     let opened = worker.clock.now();
     let present = Present::of(request.headers());
     if let Err(refused) = strict::check(present, &request).and_then(|()| strict::has_room(worker)) {
@@ -109,11 +109,14 @@ pub(super) fn serve(
         response_trace: (arrived.asked || worker.shared.response_header)
             .then_some((trace, arrived.asked.then_some(sampled))),
     };
-    Served::Forwarded { answered: async move { answer(forwarded, sending.await) } }
+    Served::Forwarded { sending, forwarded: Some(forwarded) }
 }
 
+/// What became of a request that was sent: the application's answer, and the connection it comes on.
+pub(super) type Sent = Result<(Response<Incoming>, Lease), Failed>;
+
 /// What a request in flight needs for its answer.
-struct Forwarded {
+pub(super) struct Forwarded {
     worker: Rc<Worker>,
     progress: Progress,
     exchange: Box<Exchange>,
@@ -124,7 +127,7 @@ struct Forwarded {
 }
 
 /// Makes of the application's answer, or of the lack of one, the client's.
-fn answer(forwarded: Forwarded, sent: Result<(Response<Incoming>, Lease), Failed>) -> Response<Watched> {
+pub(super) fn answer(forwarded: Forwarded, sent: Sent) -> Response<Watched> {
     // 4 Answer.
     let Forwarded { worker, progress, mut exchange, upgrade, version, response_trace } = forwarded;
     let refused_upgrade = upgrade.is_some();

@@ -1,27 +1,35 @@
-//! The future of a request: the application's answer, or one that is ready at once.
+//! The future of a request: waits for the application's answer, or has one that is ready at once.
+//!
+//! Written by hand because its memory stays with its connection, busy or idle: of an `async` block that is given a
+//! future to wait for, the compiler keeps that future's room twice.
 
 use super::body::Watched;
+use super::request::{Forwarded, Sent, answer};
 use http::Response;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 pin_project! {
     /// A request that goes to the application, or one that goes no further.
     #[project = ServedProjected]
     pub(super) enum Served<F> {
-        Forwarded { #[pin] answered: F },
+        Forwarded { #[pin] sending: F, forwarded: Option<Forwarded> },
         Refused { response: Option<Box<Response<Watched>>> },
     }
 }
 
-impl<F: Future<Output = Response<Watched>>> Future for Served<F> {
+impl<F: Future<Output = Sent>> Future for Served<F> {
     type Output = Response<Watched>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Watched>> {
+        // Nobody polls it again once it is ready, so what is taken here is always there.
         match self.project() {
-            ServedProjected::Forwarded { answered } => answered.poll(cx),
+            ServedProjected::Forwarded { sending, forwarded } => {
+                let sent = ready!(sending.poll(cx));
+                forwarded.take().map_or(Poll::Pending, |forwarded| Poll::Ready(answer(forwarded, sent)))
+            }
             ServedProjected::Refused { response } => match response.take() {
                 Some(response) => Poll::Ready(*response),
                 None => Poll::Pending,
