@@ -47,7 +47,7 @@ pub(super) fn instead(worker: &Worker, mut exchange: Box<Exchange>, failed: Fail
         UpstreamError::Protocol => (StatusCode::BAD_GATEWAY, "answered with something that is not HTTP"),
         UpstreamError::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
         UpstreamError::Tls => (StatusCode::BAD_GATEWAY, "and this sidecar cannot agree on TLS"),
-        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not accept the connection in time"),
+        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "took too long"),
     };
     let text = format!("upstream {target} {what}: {}\n", failed.detail);
     exchange.answer_instead(status.as_u16(), text.len());

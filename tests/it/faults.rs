@@ -5,6 +5,7 @@ mod limits;
 mod panics;
 mod rules;
 mod sinks;
+mod silence;
 mod slow;
 mod stops;
 mod upstreams;

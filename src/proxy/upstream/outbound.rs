@@ -4,6 +4,7 @@
 //! 100 opens the gate, and only then is the body polled, which makes hyper ask the client. An application that answers
 //! at once never gets the body, and the client never sends it.
 
+use super::turn::Turn;
 use crate::proxy::connection::{Phase, Progress, Unsaid};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -12,6 +13,7 @@ use std::error::Error;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub(in crate::proxy) enum Outbound {
     Client(Incoming, Progress),
     /// The client's, once the application asks for it.
     Gated(Box<Gated>),
+    /// One of these, where somebody has to know whose turn it is.
+    Timed(Box<Timed>),
 }
 
 /// A body that nobody has asked for yet.
@@ -39,7 +43,30 @@ pub(in crate::proxy) struct Gated {
     patience: Pin<Box<Sleep>>,
 }
 
+/// A body that tells whose turn it is. Whoever carries it drops it at its end: then it is the application's.
+pub(in crate::proxy) struct Timed {
+    body: Outbound,
+    turn: Rc<Turn>,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.turn.application();
+    }
+}
+
 impl Outbound {
+    /// The turn that this body tells from now on, if there is a body; it begins as the application's.
+    pub(super) fn timed(&mut self) -> Option<Rc<Turn>> {
+        if matches!(self, Outbound::Client(..) | Outbound::Gated(_)) {
+            let body = std::mem::replace(self, Outbound::Empty);
+            *self = Outbound::Timed(Box::new(Timed { body, turn: Rc::default() }));
+        }
+        let Outbound::Timed(timed) = self else { return None };
+        timed.turn.application();
+        Some(Rc::clone(&timed.turn))
+    }
+
     /// A body that waits at the gate.
     pub(in crate::proxy) fn gated(body: Incoming, progress: Progress, gate: Gate) -> Outbound {
         Outbound::Gated(Box::new(Gated {
@@ -175,6 +202,15 @@ impl Body for Outbound {
             Outbound::Empty => Poll::Ready(None),
             Outbound::Client(body, progress) => poll_client(body, progress, cx),
             Outbound::Gated(gated) => gated.poll(cx),
+            Outbound::Timed(timed) => {
+                let polled = Pin::new(&mut timed.body).poll_frame(cx);
+                if polled.is_pending() {
+                    timed.turn.client()
+                } else {
+                    timed.turn.application()
+                }
+                polled
+            }
         }
     }
 
@@ -183,6 +219,7 @@ impl Body for Outbound {
             Outbound::Empty => true,
             Outbound::Client(body, _) => body.is_end_stream(),
             Outbound::Gated(gated) => gated.body.as_ref().is_some_and(Body::is_end_stream),
+            Outbound::Timed(timed) => timed.body.is_end_stream(),
         }
     }
 
@@ -191,6 +228,7 @@ impl Body for Outbound {
             Outbound::Empty => SizeHint::with_exact(0),
             Outbound::Client(body, _) => body.size_hint(),
             Outbound::Gated(gated) => gated.body.as_ref().map_or_else(SizeHint::default, Body::size_hint),
+            Outbound::Timed(timed) => timed.body.size_hint(),
         }
     }
 }
