@@ -39,7 +39,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub(super) use dial::Speak;
-pub(super) use outbound::{Gate, Outbound};
+pub(super) use outbound::{Gate, Outbound, Stall, Upload};
 use turn::Turn;
 
 /// How long an unused connection is kept, in ticks of a second.
