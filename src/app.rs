@@ -127,6 +127,7 @@ pub async fn run(
             .unwrap_or(HeaderValue::from_static("localhost")),
         upstream,
         connect_timeout: settings.connect_timeout.value,
+        response_timeout: settings.response_timeout.value,
         preserve_header_case: settings.preserve_header_case(),
         response_header: settings.response_header.value,
         access: AccessLog::new(settings.access_log.value),

@@ -72,6 +72,8 @@ pub struct Shared {
     pub upstream_authority: HeaderValue,
     /// How long connecting to it may take.
     pub connect_timeout: Duration,
+    /// How long it may be silent before the head of an answer, if there is a limit.
+    pub response_timeout: Option<Duration>,
     /// HTTP/1 header names go on as they came.
     pub preserve_header_case: bool,
     /// `X-Amzn-Trace-Id` on every response.

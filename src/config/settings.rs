@@ -69,6 +69,8 @@ pub struct Settings {
     pub response_header: Sourced<bool>,
     /// The longest a connection to the application may take.
     pub connect_timeout: Sourced<Duration>,
+    /// The longest the application may be silent before the head of its answer, if there is a limit.
+    pub response_timeout: Sourced<Option<Duration>>,
     /// From `SIGTERM` to the last new connection.
     pub drain_delay: Sourced<Duration>,
     /// From there until requests are cut.
@@ -197,6 +199,11 @@ impl Settings {
                 Duration::from_secs(300),
                 Duration::from_secs(2),
             ),
+            response_timeout: gather.one(
+                &table::RESPONSE_TIMEOUT,
+                |text| values::duration_or_off(text, Duration::from_millis(1)..=HOUR),
+                || None,
+            ),
             drain_delay: gather.duration(&table::DRAIN_DELAY, Duration::ZERO, HOUR, Duration::from_secs(5)),
             drain_timeout: gather.duration(
                 &table::DRAIN_TIMEOUT,
@@ -298,6 +305,9 @@ impl Settings {
             entry(&table::SAMPLE_ALL, &self.sample_all, plain),
             entry(&table::RESPONSE_HEADER, &self.response_header, plain),
             entry(&table::CONNECT_TIMEOUT, &self.connect_timeout, duration),
+            entry(&table::RESPONSE_TIMEOUT, &self.response_timeout, |limit| {
+                limit.map_or_else(|| values::OFF.to_owned(), duration_text)
+            }),
             entry(&table::DRAIN_DELAY, &self.drain_delay, duration),
             entry(&table::DRAIN_TIMEOUT, &self.drain_timeout, duration),
             entry(&table::HEADER_CASE, &self.header_case, plain),

@@ -2,7 +2,7 @@
 //!
 //! Flags, the settings file, the environment and `--help` are all driven by it, so that they cannot drift apart.
 
-use super::values::{AccessLevel, HeaderCase, LEVELS, LogFormat, RulesFallback};
+use super::values::{self, AccessLevel, HeaderCase, LEVELS, LogFormat, RulesFallback};
 
 /// How many values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Takes {
     Url,
     /// `200ms`, `1.5s`, `2m`, `1h`.
     Duration,
+    /// The same, or `off`.
+    DurationOrOff,
     /// A whole number from 1 to this.
     Count(usize),
     /// Yes or no.
@@ -179,6 +181,10 @@ pub(super) static CONNECT_TIMEOUT: Setting = Setting::new("connect_timeout", "co
     .takes(Takes::Duration)
     .default("2s")
     .help("How long a connection to the application may take, 1ms to 5m; also how long a request waits for one that is not up yet");
+pub(super) static RESPONSE_TIMEOUT: Setting = Setting::new("response_timeout", "response-timeout", "DURATION")
+    .takes(Takes::DurationOrOff)
+    .default(values::OFF)
+    .help("How long the application may be silent before the head of its answer, 1ms to 1h: once it has the whole request, or takes no more of its body; then the answer is 504. `off` means no limit");
 pub(super) static DRAIN_DELAY: Setting = Setting::new("drain_delay", "drain-delay", "DURATION")
     .takes(Takes::Duration)
     .default("5s")
@@ -237,7 +243,7 @@ pub(super) static PORT_FILE: Setting = Setting::new("port_file", "port-file", "P
     .help("Written once listening, with the addresses bound, as JSON; for whoever asks for port 0");
 
 /// All of them, in the order of `--help`.
-pub static SETTINGS: [&Setting; 29] = [
+pub static SETTINGS: [&Setting; 30] = [
     &UPSTREAM,
     &LISTEN,
     &ADMIN,
@@ -252,6 +258,7 @@ pub static SETTINGS: [&Setting; 29] = [
     &SAMPLE_ALL,
     &RESPONSE_HEADER,
     &CONNECT_TIMEOUT,
+    &RESPONSE_TIMEOUT,
     &DRAIN_DELAY,
     &DRAIN_TIMEOUT,
     &HEADER_CASE,

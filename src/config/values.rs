@@ -412,6 +412,22 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     }
 }
 
+/// What is written for no limit.
+pub(super) const OFF: &str = "off";
+
+/// A duration, or `off`.
+pub(super) fn duration_or_off(
+    text: &str,
+    range: RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Wrong> {
+    match text {
+        OFF => Ok(None),
+        _ => duration(text, range)
+            .map(Some)
+            .map_err(|wrong| Wrong { hint: format!("{}, or `{OFF}` for no limit", wrong.hint), ..wrong }),
+    }
+}
+
 /// As short as it can be read back: `5s`, `200ms`, `1.5s`, `2m`.
 pub(super) fn duration_text(duration: Duration) -> String {
     match (duration.as_secs(), duration.subsec_nanos()) {

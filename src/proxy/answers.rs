@@ -2,7 +2,7 @@
 
 use super::Worker;
 use super::body::Watched;
-use super::connection::{Phase, Progress, Unsaid};
+use super::connection::{Phase, Progress, STREAM_STALL_LIMIT, Unsaid};
 use super::exchange::Exchange;
 use super::strict::Refused;
 use super::upstream::Failed;
@@ -47,7 +47,7 @@ pub(super) fn instead(worker: &Worker, mut exchange: Box<Exchange>, failed: Fail
         UpstreamError::Protocol => (StatusCode::BAD_GATEWAY, "answered with something that is not HTTP"),
         UpstreamError::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
         UpstreamError::Tls => (StatusCode::BAD_GATEWAY, "and this sidecar cannot agree on TLS"),
-        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not accept the connection in time"),
+        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "took too long"),
     };
     let text = format!("upstream {target} {what}: {}\n", failed.detail);
     exchange.answer_instead(status.as_u16(), text.len());
@@ -62,17 +62,29 @@ pub(super) fn unheard(
     version: Version,
     unsaid: Unsaid,
 ) -> Response<Watched> {
-    const TEXT: &str = "the request's body breaks off or is malformed\n";
-    match unsaid {
-        // As with every client that leaves first: it is the dropping that is recorded.
-        Unsaid::Gone => drop(exchange),
-        Unsaid::Malformed => {
-            worker.tally.refused(Refusal::Malformed);
-            exchange.answer_instead(StatusCode::BAD_REQUEST.as_u16(), TEXT.len());
-            exchange.complete();
-        }
+    let (status, error, text) = match unsaid {
+        Unsaid::Gone | Unsaid::Malformed => (
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "the request's body breaks off or is malformed\n".to_owned(),
+        ),
+        Unsaid::Stalled => (
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            format!("the request's body stood still for {STREAM_STALL_LIMIT:?}\n"),
+        ),
+    };
+    if unsaid == Unsaid::Malformed {
+        worker.tally.refused(Refusal::Malformed);
     }
-    let mut response = ours(StatusCode::BAD_REQUEST, "bad-request", TEXT.to_owned());
+    if unsaid == Unsaid::Gone {
+        // As with every client that leaves first: it is the dropping that is recorded.
+        drop(exchange);
+    } else {
+        exchange.answer_instead(status.as_u16(), text.len());
+        exchange.complete();
+    }
+    let mut response = ours(status, error, text);
     if version != Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

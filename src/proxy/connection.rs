@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::telemetry::Refusal;
 use hyper::body::{Body, Incoming};
@@ -36,6 +37,8 @@ const HEAD_LIMIT: Tick = 10;
 const IDLE_LIMIT: Tick = 75;
 /// How long a body may stand still because of the client, in either direction.
 const STALL_LIMIT: Tick = 30;
+/// The same as time, for a stream of HTTP/2, which no sweep sees.
+pub(super) const STREAM_STALL_LIMIT: Duration = Duration::from_secs(STALL_LIMIT as u64);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub(super) enum Unsaid {
     Gone = 1,
     /// It said something that is no body.
     Malformed,
+    /// It said nothing for too long.
+    Stalled,
 }
 
 /// Shared by a connection, its requests and the sweep.
@@ -167,8 +172,9 @@ impl Progress {
 
     /// The progress of one request among several on this connection.
     ///
-    /// Its phases are its own and have no limits: a stream of gRPC may be silent in both directions for hours. The
-    /// connection is busy for as long as it has such a request; a client that is gone is found out by pings.
+    /// Its phases are its own and no sweep sees them: a stream of gRPC may be silent in both directions for hours. The
+    /// connection is busy for as long as it has such a request; a client that is gone is found out by pings. A body of
+    /// anything else keeps its limit by itself (`upstream::outbound::Stall`).
     pub(super) fn of_stream(&self, streams: &Arc<AtomicU32>) -> Progress {
         if streams.fetch_add(1, Ordering::Relaxed) == 0 {
             self.state.enter(Phase::Application, self.tick());
@@ -179,6 +185,11 @@ impl Progress {
             tick: Arc::clone(&self.tick),
             stream: Some(Arc::new(stream)),
         }
+    }
+
+    /// Whether this is of one request among several.
+    pub(super) fn is_stream(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// The time, in seconds of the sweep.
@@ -218,7 +229,7 @@ impl Progress {
     /// How the body of the present request broke off, if it did.
     pub(super) fn unsaid(&self) -> Option<Unsaid> {
         let unsaid = self.state.unsaid.load(Ordering::Relaxed);
-        [Unsaid::Gone, Unsaid::Malformed].into_iter().find(|one| *one as u8 == unsaid)
+        [Unsaid::Gone, Unsaid::Malformed, Unsaid::Stalled].into_iter().find(|one| *one as u8 == unsaid)
     }
 
     /// Asks the connection to close once its present requests are answered.

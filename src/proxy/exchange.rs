@@ -102,8 +102,7 @@ impl Exchange {
     pub(super) fn answer(&mut self, status: u16, present: Present, headers: &HeaderMap) {
         self.answered = Some(status);
         self.status = Some(status);
-        self.is_grpc = present.has(Present::CONTENT_TYPE)
-            && headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC));
+        self.is_grpc = is_grpc(present, headers);
         // An answer without messages has its status here.
         self.read_grpc_status(headers);
     }
@@ -243,6 +242,12 @@ impl Drop for Exchange {
             self.end(None, true);
         }
     }
+}
+
+/// Whether a message is one of gRPC, in any of its codings.
+pub(super) fn is_grpc(present: Present, headers: &HeaderMap) -> bool {
+    present.has(Present::CONTENT_TYPE)
+        && headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC))
 }
 
 /// The rule's name, or what stands in metrics and logs where no rule was asked.

@@ -13,12 +13,12 @@
 use super::answers;
 use super::body::Watched;
 use super::connection::Progress;
-use super::exchange::{Asked, Exchange, host_of};
+use super::exchange::{Asked, Exchange, host_of, is_grpc};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::present::Present;
 use super::served::Served;
 use super::strict;
-use super::upstream::{Failed, Gate, Lease, Outbound, Speak};
+use super::upstream::{Failed, Gate, Lease, Outbound, Speak, Stall, Upload};
 use super::{Worker, tunnel};
 use crate::moment::Moment;
 use crate::sampling::trust::Standing;
@@ -33,6 +33,7 @@ use hyper::body::Incoming;
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// One decision in this many is timed: reading the clock costs about as much as deciding.
 const TIMED: u64 = 64;
@@ -94,7 +95,7 @@ pub(super) fn serve(
     let mut exchange = Box::new(Exchange::begin(Rc::clone(worker), progress.clone(), asked, hop));
     #[cfg(feature = "fault-switch")]
     crate::fault::strike(request.uri().path());
-    let (request, gate) = outbound(present, request, &progress);
+    let (request, gate) = outbound(worker, present, request, &progress);
     let ready = worker.clock.nanos();
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));
     exchange.hand_over(ready);
@@ -201,6 +202,7 @@ fn switch(
 
 /// The request with its body on the way out, and the gate if the client waits to be asked for it.
 fn outbound(
+    worker: &Worker,
     present: Present,
     request: Request<Incoming>,
     progress: &Progress,
@@ -208,16 +210,20 @@ fn outbound(
     if request.body().is_end_stream() {
         return (request.map(|_| Outbound::Empty), None);
     }
+    // Streams have no sweep, and those of gRPC no limit.
+    let limited = progress.is_stream() && !is_grpc(present, request.headers());
+    let stall = limited.then(|| Stall::new(Arc::clone(&worker.tally)));
+    let upload = |body| Upload::new(body, progress.clone(), stall);
     let expects = present.has(Present::EXPECT)
         && request
             .headers()
             .get(EXPECT)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if !expects {
-        return (request.map(|body| Outbound::Client(body, progress.clone())), None);
+        return (request.map(|body| Outbound::Client(upload(body))), None);
     }
     let gate = Gate::default();
-    let mut request = request.map(|body| Outbound::gated(body, progress.clone(), gate.clone()));
+    let mut request = request.map(|body| Outbound::gated(upload(body), gate.clone()));
     let asked = gate.clone();
     hyper::ext::on_informational(&mut request, move |response| {
         if response.status() == StatusCode::CONTINUE {

@@ -13,6 +13,7 @@
 
 mod dial;
 mod outbound;
+mod turn;
 
 use super::Shared;
 use super::connection::Tick;
@@ -34,10 +35,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub(super) use dial::Speak;
-pub(super) use outbound::{Gate, Outbound};
+pub(super) use outbound::{Gate, Outbound, Stall, Upload};
+use turn::Turn;
 
 /// How long an unused connection is kept, in ticks of a second.
 const IDLE_LIMIT: Tick = 3;
@@ -82,23 +85,53 @@ enum Attempt<S> {
     Fresh(Box<Request<Outbound>>),
 }
 
+/// What became of a request that was given to a connection.
+type Answered = Result<Response<Incoming>, Lost>;
+
+/// Why there is no answer.
+enum Lost {
+    /// The connection failed; the request is in there if it was never written.
+    Failed(TrySendError<Request<Outbound>>),
+    /// The application was silent for longer than this. It may yet do what it was asked.
+    Silent(Duration),
+}
+
 pin_project! {
     /// Waits for an answer's head, by either protocol.
     #[project = SentProjected]
     enum Sent<A, B> {
         Http1 { #[pin] sent: A },
         Http2 { #[pin] sent: B },
+        /// By either, and not for ever. Boxed, because few set a limit and every request would have to be as large.
+        Limited { sent: Pin<Box<dyn Future<Output = Answered>>> },
     }
 }
 
-impl<A: Future, B: Future<Output = A::Output>> Future for Sent<A, B> {
-    type Output = A::Output;
+impl<A, B> Future for Sent<A, B>
+where
+    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>>,
+    B: Future<Output = A::Output>,
+{
+    type Output = Answered;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
         match self.project() {
-            SentProjected::Http1 { sent } => sent.poll(cx),
-            SentProjected::Http2 { sent } => sent.poll(cx),
+            SentProjected::Http1 { sent } => sent.poll(cx).map_err(Lost::Failed),
+            SentProjected::Http2 { sent } => sent.poll(cx).map_err(Lost::Failed),
+            SentProjected::Limited { sent } => sent.as_mut().poll(cx),
         }
+    }
+}
+
+impl<A, B> Sent<A, B>
+where
+    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>> + 'static,
+    B: Future<Output = A::Output> + 'static,
+{
+    /// Waits no longer than this for an application whose turn it is.
+    fn limited(self, limit: Duration, turn: Option<Rc<Turn>>) -> Sent<A, B> {
+        let sent = turn::within(limit, turn, self);
+        Sent::Limited { sent: Box::pin(async move { sent.await.unwrap_or(Err(Lost::Silent(limit))) }) }
     }
 }
 
@@ -144,6 +177,8 @@ pub(super) struct Failed {
 /// One worker's connections to the application.
 pub(super) struct Pool {
     dialler: Dialler,
+    /// How long the application may be silent before the head of an answer.
+    response_timeout: Option<Duration>,
     /// What the target is called in `Host` and `:authority` where the client named none.
     authority: HeaderValue,
     /// The most recently used last, with the tick of its return.
@@ -157,6 +192,7 @@ impl Pool {
     pub(super) fn new(shared: &Shared) -> Pool {
         Pool {
             dialler: Dialler::new(shared),
+            response_timeout: shared.response_timeout,
             authority: shared.upstream_authority.clone(),
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
@@ -200,8 +236,9 @@ impl Pool {
                 Attempt::Fresh(request) => request,
                 Attempt::Pooled((sent, held), copy) => match sent.await {
                     Ok(response) => return Ok(Lease::new(response, held, gate)),
+                    Err(Lost::Silent(limit)) => return Err(silent(limit)),
                     // Never written, or written to a connection that was already dead: once more, on a fresh one.
-                    Err(mut failed) => match failed.take_message().map(Box::new).or(copy) {
+                    Err(Lost::Failed(mut failed)) => match failed.take_message().map(Box::new).or(copy) {
                         Some(again) => {
                             tally.retries.add(1);
                             again
@@ -227,7 +264,8 @@ impl Pool {
         let (sent, held) = self.hand(sender, request);
         match sent.await {
             Ok(response) => Ok((response, held)),
-            Err(failed) => Err(classify(&failed.into_error())),
+            Err(Lost::Silent(limit)) => Err(silent(limit)),
+            Err(Lost::Failed(failed)) => Err(classify(&failed.into_error())),
         }
     }
 
@@ -236,9 +274,9 @@ impl Pool {
         &self,
         sender: Sender,
         mut request: Request<Outbound>,
-    ) -> (impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>> + use<>, Held)
-    {
-        match sender {
+    ) -> (impl Future<Output = Answered> + use<>, Held) {
+        let limit = self.response_timeout.map(|limit| (limit, request.body_mut().timed()));
+        let (sent, held) = match sender {
             Sender::Http1(mut sender) => {
                 self.fit_http1(&mut request);
                 (Sent::Http1 { sent: sender.try_send_request(request) }, Held::Http1(sender))
@@ -247,6 +285,10 @@ impl Pool {
                 self.fit_http2(&mut request);
                 (Sent::Http2 { sent: sender.try_send_request(request) }, Held::Http2 { _place: place })
             }
+        };
+        match limit {
+            Some((limit, turn)) => (sent.limited(limit, turn), held),
+            None => (sent, held),
         }
     }
 
@@ -361,6 +403,12 @@ fn copy_if_repeatable(request: &Request<Outbound>) -> Option<Request<Outbound>> 
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
+}
+
+/// An application that has nothing to say.
+fn silent(limit: Duration) -> Failed {
+    let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
+    Failed { error: UpstreamError::Timeout, detail }
 }
 
 /// hyper's error, in the words that matter here.

@@ -26,7 +26,7 @@ const N_STATUS: usize = STATUSES.len() + CLASSES.len();
 pub enum UpstreamError {
     /// Nobody listens.
     Refused,
-    /// Connecting took too long.
+    /// Connecting, or the wait for an answer, took too long.
     Timeout,
     /// The connection broke before or in the answer.
     Reset,

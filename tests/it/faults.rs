@@ -6,6 +6,7 @@ mod panics;
 mod rules;
 mod settings;
 mod sinks;
+mod silence;
 mod slow;
 mod stops;
 mod upstreams;

@@ -1,5 +1,7 @@
 //! HTTP/2: from clients that know beforehand, to applications that speak nothing else, and what floods do.
 
+mod limits;
+
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};

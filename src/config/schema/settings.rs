@@ -1,6 +1,7 @@
 //! The schema of the settings file, made from the table of settings.
 
 use super::super::table::{Form, SETTINGS, Setting, Takes};
+use super::super::values::OFF;
 use super::{DRAFT, duration, one_or_list};
 use serde_json::{Map, Value, json};
 
@@ -64,6 +65,7 @@ fn one(takes: Takes) -> Value {
             "examples": ["http://127.0.0.1:8080"],
         }),
         Takes::Duration => duration(),
+        Takes::DurationOrOff => json!({ "anyOf": [{ "const": OFF }, duration()] }),
         Takes::Count(most) => json!({ "anyOf": [
             { "type": "integer", "minimum": 1, "maximum": most },
             { "type": "string", "pattern": "^0*[1-9][0-9]*$" },

@@ -90,6 +90,7 @@ fn an_upstream_is_enough() {
             "sample_all = false (default)",
             "response_header = false (default)",
             "connect_timeout = 2s (default)",
+            "response_timeout = off (default)",
             "drain_delay = 5s (default)",
             "drain_timeout = 25s (default)",
             "header_case = preserve (default)",
@@ -124,7 +125,7 @@ fn without_an_upstream_nothing_starts() {
 }
 
 /// A value for each setting, and how it is shown.
-const SAMPLES: [(&str, &str, &str); 29] = [
+const SAMPLES: [(&str, &str, &str); 30] = [
     ("upstream", "http://app:3000", "http://app:3000"),
     ("listen", "127.0.0.1:80", "127.0.0.1:80"),
     ("admin", "[::1]:9902", "[::1]:9902"),
@@ -139,6 +140,7 @@ const SAMPLES: [(&str, &str, &str); 29] = [
     ("sample_all", "true", "true"),
     ("response_header", "true", "true"),
     ("connect_timeout", "1.5s", "1.5s"),
+    ("response_timeout", "90s", "90s"),
     ("drain_delay", "200ms", "200ms"),
     ("drain_timeout", "1m", "1m"),
     ("header_case", "lower", "lower"),
@@ -426,6 +428,16 @@ fn wrong_values_are_told_with_a_remedy() {
             &format!("S003 flag --connect-timeout: `soon` is not a duration; {DURATION}"),
         ),
         ("--connect-timeout=0s", "S003 flag --connect-timeout: `0s` is out of range; write 1ms to 5m"),
+        (
+            "--response-timeout=never",
+            &format!(
+                "S003 flag --response-timeout: `never` is not a duration; {DURATION}, or `off` for no limit"
+            ),
+        ),
+        (
+            "--response-timeout=0s",
+            "S003 flag --response-timeout: `0s` is out of range; write 1ms to 1h, or `off` for no limit",
+        ),
         (
             "--header-case=upper",
             "S003 flag --header-case: `upper` is none of preserve, lower; write one of them",

@@ -139,7 +139,8 @@ impl Dialler {
                 (Handshake::Failed, Err(failed))
             }
             Err(_) => {
-                let detail = format!("no TLS handshake within {:?}", self.connect_timeout);
+                let detail =
+                    format!("no TLS handshake within {:?} (setting `connect_timeout`)", self.connect_timeout);
                 (Handshake::TimedOut, Err(Failed { error: UpstreamError::Timeout, detail }))
             }
         };
@@ -174,7 +175,10 @@ impl Dialler {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => error,
                 Err(_) => {
-                    let detail = format!("no connection within {:?}", self.connect_timeout);
+                    let detail = format!(
+                        "no connection within {:?} (setting `connect_timeout`)",
+                        self.connect_timeout
+                    );
                     return Err(Failed { error: UpstreamError::Timeout, detail });
                 }
             };

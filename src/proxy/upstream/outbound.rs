@@ -4,7 +4,9 @@
 //! 100 opens the gate, and only then is the body polled, which makes hyper ask the client. An application that answers
 //! at once never gets the body, and the client never sends it.
 
-use crate::proxy::connection::{Phase, Progress, Unsaid};
+use super::turn::Turn;
+use crate::proxy::connection::{Phase, Progress, STREAM_STALL_LIMIT, Unsaid};
+use crate::telemetry::{Refusal, WorkerTally};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -12,10 +14,11 @@ use std::error::Error;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// How long an application that knows nothing of `Expect` is waited for; curl waits as long before it sends anyway.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,29 +28,81 @@ pub(in crate::proxy) enum Outbound {
     /// Nothing.
     Empty,
     /// The client's.
-    Client(Incoming, Progress),
+    Client(Upload),
     /// The client's, once the application asks for it.
     Gated(Box<Gated>),
+    /// One of these, where somebody has to know whose turn it is.
+    Timed(Box<Timed>),
+}
+
+/// A body as it comes from the client.
+pub(in crate::proxy) struct Upload<B = Incoming> {
+    body: B,
+    progress: Progress,
+    /// Where nobody else keeps the limit.
+    stall: Option<Box<Stall>>,
+}
+
+/// The limit of a stream of HTTP/2 that stands still because of its client.
+///
+/// A timer that is moved as bytes come, and made only when they first do not.
+pub(in crate::proxy) struct Stall {
+    tally: Arc<WorkerTally>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes came since the timer was set.
+    moved: bool,
+}
+
+impl Stall {
+    pub(in crate::proxy) fn new(tally: Arc<WorkerTally>) -> Box<Stall> {
+        Box::new(Stall { tally, timer: None, moved: false })
+    }
+
+    /// Nothing comes: whether it is for too long.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(STREAM_STALL_LIMIT)));
+        if std::mem::take(&mut self.moved) {
+            timer.as_mut().reset(Instant::now() + STREAM_STALL_LIMIT);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
 }
 
 /// A body that nobody has asked for yet.
 pub(in crate::proxy) struct Gated {
     /// Gone when the application answered without it: that tells the client's side that it is not wanted.
-    body: Option<Incoming>,
-    progress: Progress,
+    client: Option<Upload>,
     gate: Gate,
     patience: Pin<Box<Sleep>>,
 }
 
+/// A body that tells whose turn it is. Whoever carries it drops it at its end: then it is the application's.
+pub(in crate::proxy) struct Timed {
+    body: Outbound,
+    turn: Rc<Turn>,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.turn.application();
+    }
+}
+
 impl Outbound {
+    /// The turn that this body tells from now on, if there is a body; it begins as the application's.
+    pub(super) fn timed(&mut self) -> Option<Rc<Turn>> {
+        if matches!(self, Outbound::Client(..) | Outbound::Gated(_)) {
+            let body = std::mem::replace(self, Outbound::Empty);
+            *self = Outbound::Timed(Box::new(Timed { body, turn: Rc::default() }));
+        }
+        let Outbound::Timed(timed) = self else { return None };
+        timed.turn.application();
+        Some(Rc::clone(&timed.turn))
+    }
+
     /// A body that waits at the gate.
-    pub(in crate::proxy) fn gated(body: Incoming, progress: Progress, gate: Gate) -> Outbound {
-        Outbound::Gated(Box::new(Gated {
-            body: Some(body),
-            progress,
-            gate,
-            patience: Box::pin(sleep(PATIENCE)),
-        }))
+    pub(in crate::proxy) fn gated(client: Upload, gate: Gate) -> Outbound {
+        Outbound::Gated(Box::new(Gated { client: Some(client), gate, patience: Box::pin(sleep(PATIENCE)) }))
     }
 }
 
@@ -112,20 +167,35 @@ pub(in crate::proxy) enum BodyError {
     Client(#[from] hyper::Error),
     #[error("the application answered without taking the body")]
     Unwanted,
+    #[error("the client sends no more of the body")]
+    Stalled,
 }
 
-fn poll_client(
-    body: &mut Incoming,
-    progress: &Progress,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-    let polled = Pin::new(body).poll_frame(cx);
-    // Being polled means that the application can take more: only now does the client keep us waiting.
-    progress.enter(if polled.is_pending() { Phase::Client } else { Phase::Application });
-    polled.map_err(|error| {
-        progress.break_off(unsaid(&error));
-        BodyError::Client(error)
-    })
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
+    /// A body, and its limit if it has one of its own.
+    pub(in crate::proxy) fn new(body: B, progress: Progress, stall: Option<Box<Stall>>) -> Upload<B> {
+        Upload { body, progress, stall }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // Being polled means that the application can take more: only now does the client keep us waiting.
+        self.progress.enter(if polled.is_pending() { Phase::Client } else { Phase::Application });
+        if let Some(stall) = &mut self.stall {
+            if polled.is_ready() {
+                stall.moved = true;
+            } else if stall.is_over(cx) {
+                stall.tally.refused(Refusal::Stalled);
+                self.stall = None;
+                self.progress.break_off(Unsaid::Stalled);
+                return Poll::Ready(Some(Err(BodyError::Stalled)));
+            }
+        }
+        polled.map_err(|error| {
+            self.progress.break_off(unsaid(&error));
+            BodyError::Client(error)
+        })
+    }
 }
 
 /// What a client did whose body ends in this error.
@@ -151,13 +221,13 @@ impl Gated {
             GateState::Shut => return Poll::Pending,
             GateState::Open => {}
             GateState::Unwanted => {
-                self.body = None;
+                self.client = None;
                 return Poll::Pending;
             }
             GateState::Over => return Poll::Ready(Some(Err(BodyError::Unwanted))),
         }
-        match &mut self.body {
-            Some(body) => poll_client(body, &self.progress, cx),
+        match &mut self.client {
+            Some(client) => client.poll(cx),
             None => Poll::Ready(None),
         }
     }
@@ -173,24 +243,131 @@ impl Body for Outbound {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Outbound::Empty => Poll::Ready(None),
-            Outbound::Client(body, progress) => poll_client(body, progress, cx),
+            Outbound::Client(client) => client.poll(cx),
             Outbound::Gated(gated) => gated.poll(cx),
+            Outbound::Timed(timed) => {
+                let polled = Pin::new(&mut timed.body).poll_frame(cx);
+                if polled.is_pending() {
+                    timed.turn.client()
+                } else {
+                    timed.turn.application()
+                }
+                polled
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Outbound::Empty => true,
-            Outbound::Client(body, _) => body.is_end_stream(),
-            Outbound::Gated(gated) => gated.body.as_ref().is_some_and(Body::is_end_stream),
+            Outbound::Client(client) => client.body.is_end_stream(),
+            Outbound::Gated(gated) => gated.client.as_ref().is_some_and(|client| client.body.is_end_stream()),
+            Outbound::Timed(timed) => timed.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Outbound::Empty => SizeHint::with_exact(0),
-            Outbound::Client(body, _) => body.size_hint(),
-            Outbound::Gated(gated) => gated.body.as_ref().map_or_else(SizeHint::default, Body::size_hint),
+            Outbound::Client(client) => client.body.size_hint(),
+            Outbound::Gated(gated) => {
+                gated.client.as_ref().map_or_else(SizeHint::default, |client| client.body.size_hint())
+            }
+            Outbound::Timed(timed) => timed.body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::connection::ConnectionState;
+    use std::sync::atomic::AtomicU32;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+    use tokio::time::{advance, timeout};
+
+    const NEARLY: Duration = Duration::from_millis(29_900);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// What a client sends, as a test says it.
+    struct Said(UnboundedReceiver<Bytes>);
+
+    impl Body for Said {
+        type Data = Bytes;
+        type Error = hyper::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+            self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    fn upload(limited: bool) -> (UnboundedSender<Bytes>, Upload<Said>, Progress, Arc<WorkerTally>) {
+        let (client, said) = unbounded_channel();
+        let tally = Arc::<WorkerTally>::default();
+        let tick = Arc::new(AtomicU32::new(0));
+        let progress = Progress::new(Arc::new(ConnectionState::new(0)), tick);
+        let stall = limited.then(|| Stall::new(Arc::clone(&tally)));
+        (client, Upload::new(Said(said), progress.clone(), stall), progress, tally)
+    }
+
+    /// What comes next, if anything does within the time; it is the application that waits.
+    async fn next(upload: &mut Upload<Said>, within: Duration) -> Option<Option<Result<usize, String>>> {
+        let next = std::future::poll_fn(|cx| upload.poll(cx));
+        let next = timeout(within, next).await.ok()?;
+        Some(next.map(|read| {
+            read.map(|frame| frame.into_data().unwrap().len()).map_err(|error| error.to_string())
+        }))
+    }
+
+    fn paused(test: impl Future<Output = ()>) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(test);
+    }
+
+    #[test]
+    fn a_stream_whose_client_sends_nothing_for_30_s_breaks_off_and_is_counted_once() {
+        paused(async {
+            let (client, mut upload, progress, tally) = upload(true);
+            for _ in 0..5 {
+                assert_eq!(next(&mut upload, NEARLY).await, None);
+                client.send(Bytes::from_static(b"some")).unwrap();
+                assert_eq!(next(&mut upload, NEARLY).await, Some(Some(Ok(4))));
+            }
+            assert_eq!(next(&mut upload, NEARLY).await, None);
+            assert_eq!((progress.unsaid(), tally.refusals(Refusal::Stalled)), (None, 0));
+            let broken = "the client sends no more of the body".to_owned();
+            assert_eq!(next(&mut upload, NEARLY).await, Some(Some(Err(broken))));
+            assert_eq!(next(&mut upload, DAY).await, None, "it is said once");
+            assert_eq!((progress.unsaid(), tally.refusals(Refusal::Stalled)), (Some(Unsaid::Stalled), 1));
+        });
+    }
+
+    #[test]
+    fn the_time_that_the_application_takes_is_not_the_clients() {
+        paused(async {
+            let (client, mut upload, _, tally) = upload(true);
+            assert_eq!(next(&mut upload, NEARLY).await, None);
+            client.send(Bytes::from_static(b"some")).unwrap();
+            assert_eq!(next(&mut upload, NEARLY).await, Some(Some(Ok(4))));
+            advance(DAY).await;
+            assert_eq!(next(&mut upload, NEARLY).await, None, "its time begins when more is asked for");
+            drop(client);
+            assert_eq!(next(&mut upload, NEARLY).await, Some(None), "the end is an end");
+            assert_eq!(tally.refusals(Refusal::Stalled), 0);
+        });
+    }
+
+    #[test]
+    fn without_a_limit_of_its_own_a_stream_may_be_silent_for_a_day() {
+        paused(async {
+            let (client, mut upload, ..) = upload(false);
+            assert_eq!(next(&mut upload, DAY).await, None);
+            client.send(Bytes::from_static(b"some")).unwrap();
+            assert_eq!(next(&mut upload, DAY).await, Some(Some(Ok(4))));
+        });
     }
 }

@@ -1,0 +1,114 @@
+//! What one connection of HTTP/2 may have and how long it may stand still.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request as HttpRequest;
+
+use super::connect;
+use crate::support::PATIENCE;
+use crate::support::sidecar::{Options, Sidecar};
+use crate::support::sink::Sink;
+use crate::support::world::ALWAYS;
+
+fn refused(sidecar: &Sidecar, reason: &str) -> f64 {
+    sidecar.scrape().sum("collimator_connections_refused_total", &[("reason", reason)])
+}
+
+/// An application of HTTP/1 that begins to answer what comes to `/begun` at once and reads on to the end; gives the
+/// bytes of each connection.
+fn reader() -> (String, mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (told, bytes) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let told = told.clone();
+            std::thread::spawn(move || {
+                let (mut all, mut chunk, mut answered) = (Vec::new(), [0; 4096], false);
+                loop {
+                    match stream.read(&mut chunk) {
+                        Ok(n @ 1..) => all.extend_from_slice(&chunk[..n]),
+                        _ => break,
+                    }
+                    let begun = all.starts_with(b"POST /begun ") && all.windows(4).any(|w| w == b"\r\n\r\n");
+                    if begun && !answered {
+                        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+                        stream.write_all(head).unwrap();
+                        answered = true;
+                    }
+                    if all.ends_with(b"0\r\n\r\n") {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                    }
+                }
+                let _ = told.send(all);
+            });
+        }
+    });
+    (url, bytes)
+}
+
+/// Opens a request, says half of its body, and lets it stand.
+async fn open(
+    sender: &h2::client::SendRequest<Bytes>,
+    path: &str,
+    kind: &str,
+) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+    let request = HttpRequest::post(format!("http://a{path}")).header("content-type", kind).body(()).unwrap();
+    let mut sender = sender.clone().ready().await.unwrap();
+    let (response, mut stream) = sender.send_request(request, false).unwrap();
+    stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+    (response, stream)
+}
+
+#[test]
+#[ignore = "waits for more than half a minute; `.ci/run` asks for it"]
+fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
+    let ((url, bytes), sink) = (reader(), Sink::start());
+    let options = Options::run().rules(ALWAYS).args(&["--upstream", &url, "--sink", &sink.url()]);
+    let sidecar = options.start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let sender = connect(sidecar.listen).await;
+        let start = Instant::now();
+        let (response, _silent) = open(&sender, "/silent", "application/json").await;
+        let (begun, _begun) = open(&sender, "/begun", "application/json").await;
+        let (grpc, mut messages) = open(&sender, "/grpc", "application/grpc+proto").await;
+        let begun = begun.await.unwrap();
+        assert_eq!(begun.status(), 200);
+
+        let response = tokio::time::timeout(Duration::from_secs(40), response).await.unwrap().unwrap();
+        let took = start.elapsed();
+        assert_eq!(response.status(), 408);
+        assert_eq!(response.headers()["collimator-error"], "request-timeout");
+        assert!(took >= Duration::from_secs(29) && took < Duration::from_secs(34), "408 after {took:?}");
+        let mut body = begun.into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "ok");
+        assert!(body.data().await.is_none_or(|data| data.is_err()), "what had begun ends");
+        assert!(body.trailers().await.is_err(), "and is not complete");
+
+        messages.send_data(Bytes::from_static(b"rest"), true).unwrap();
+        assert_eq!(grpc.await.unwrap().status(), 200, "a stream of gRPC may be silent");
+        eprintln!("408 after {took:?}");
+    });
+    assert_eq!(refused(&sidecar, "stalled"), 2.0);
+    let mut broken: Vec<_> = (0..2).map(|_| bytes.recv_timeout(PATIENCE).unwrap()).collect();
+    broken.sort();
+    for (bytes, path) in broken.iter().zip(["/begun", "/silent"]) {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(text.starts_with(&format!("POST {path} ")), "{text}");
+        assert!(text.ends_with("4\r\nhalf\r\n"), "the application takes it for complete: {text}");
+    }
+    let documents = sink.wait_for(3);
+    let of = |path: &str| {
+        let url = format!("http://a{path}");
+        documents.iter().find(|document| document["http"]["request"]["url"] == url.as_str()).unwrap()
+    };
+    assert_eq!(of("/silent")["http"]["response"]["status"], 408);
+    assert_eq!(of("/begun")["annotations"]["client_closed"], true);
+    assert!(documents.iter().all(|document| document.get("fault").is_none()), "{documents:?}");
+    assert_eq!(sidecar.scrape().sum("collimator_upstream_errors_total", &[]), 0.0);
+}
