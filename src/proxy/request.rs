@@ -18,7 +18,7 @@ use super::headers::{self, HeaderAttributes, Peer};
 use super::present::Present;
 use super::served::Served;
 use super::strict;
-use super::upstream::{Failed, Gate, Lease, Outbound, Speak, Stall, Upload};
+use super::upstream::{Failed, Gate, Outbound, Reply, Speak, Stall, Upload};
 use super::{Worker, tunnel};
 use crate::moment::Moment;
 use crate::sampling::trust::Standing;
@@ -47,7 +47,7 @@ pub(super) fn serve(
     peer: &Peer,
     progress: Progress,
     mut request: Request<Incoming>,
-) -> Served<impl Future<Output = Sent> + use<>> {
+) -> Served<impl Future<Output = Reply> + use<>> {
     let opened = worker.clock.now();
     let present = Present::of(request.headers());
     if let Err(refused) = strict::check(present, &request).and_then(|()| strict::has_room(worker)) {
@@ -113,9 +113,6 @@ pub(super) fn serve(
     Served::Forwarded { sending, forwarded: Some(forwarded) }
 }
 
-/// What became of a request that was sent: the application's answer, and the connection it comes on.
-pub(super) type Sent = Result<(Response<Incoming>, Lease), Failed>;
-
 /// What a request in flight needs for its answer.
 pub(super) struct Forwarded {
     worker: Rc<Worker>,
@@ -128,11 +125,11 @@ pub(super) struct Forwarded {
 }
 
 /// Makes of the application's answer, or of the lack of one, the client's.
-pub(super) fn answer(forwarded: Forwarded, sent: Sent) -> Response<Watched> {
+pub(super) fn answer(forwarded: Forwarded, reply: Reply) -> Response<Watched> {
     // 4 Answer.
     let Forwarded { worker, progress, mut exchange, upgrade, version, response_trace } = forwarded;
     let refused_upgrade = upgrade.is_some();
-    let mut response = match sent {
+    let mut response = match reply {
         Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             return switch(&worker, exchange, upgrade, response);
         }

@@ -4,7 +4,8 @@
 //! future to wait for, the compiler keeps that future's room twice.
 
 use super::body::Watched;
-use super::request::{Forwarded, Sent, answer};
+use super::request::{Forwarded, answer};
+use super::upstream::Reply;
 use http::Response;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -20,15 +21,15 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Sent>> Future for Served<F> {
+impl<F: Future<Output = Reply>> Future for Served<F> {
     type Output = Response<Watched>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Watched>> {
         // Nobody polls it again once it is ready, so what is taken here is always there.
         match self.project() {
             ServedProjected::Forwarded { sending, forwarded } => {
-                let sent = ready!(sending.poll(cx));
-                forwarded.take().map_or(Poll::Pending, |forwarded| Poll::Ready(answer(forwarded, sent)))
+                let reply = ready!(sending.poll(cx));
+                forwarded.take().map_or(Poll::Pending, |forwarded| Poll::Ready(answer(forwarded, reply)))
             }
             ServedProjected::Refused { response } => match response.take() {
                 Some(response) => Poll::Ready(*response),

@@ -13,6 +13,7 @@
 
 mod dial;
 mod outbound;
+mod sending;
 mod turn;
 
 use super::Shared;
@@ -22,25 +23,22 @@ use crate::telemetry::{UpstreamError, WorkerTally};
 use dial::{Dialled, Dialler};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
-use http_body::Body;
+use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use pin_project_lite::pin_project;
+use hyper::client::conn::{http1, http2};
+use sending::{Again, Answered, Sending, Sent, copy_if_repeatable};
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
-use turn::Turn;
+pub(super) use sending::Reply;
 
 /// How long an unused connection is kept, in ticks of a second.
 const IDLE_LIMIT: Tick = 3;
@@ -74,64 +72,6 @@ impl Lease {
             EndOfAnswer(gate)
         });
         (response, Lease { held, _gate: gate })
-    }
-}
-
-/// A request on its way.
-enum Attempt<S> {
-    /// On a connection that may have died in the pool, with a copy if it may be repeated.
-    Pooled((S, Held), Option<Box<Request<Outbound>>>),
-    /// Not yet: there is no connection.
-    Fresh(Box<Request<Outbound>>),
-}
-
-/// What became of a request that was given to a connection.
-type Answered = Result<Response<Incoming>, Lost>;
-
-/// Why there is no answer.
-enum Lost {
-    /// The connection failed; the request is in there if it was never written.
-    Failed(TrySendError<Request<Outbound>>),
-    /// The application was silent for longer than this. It may yet do what it was asked.
-    Silent(Duration),
-}
-
-pin_project! {
-    /// Waits for an answer's head, by either protocol.
-    #[project = SentProjected]
-    enum Sent<A, B> {
-        Http1 { #[pin] sent: A },
-        Http2 { #[pin] sent: B },
-        /// By either, and not for ever. Boxed, because few set a limit and every request would have to be as large.
-        Limited { sent: Pin<Box<dyn Future<Output = Answered>>> },
-    }
-}
-
-impl<A, B> Future for Sent<A, B>
-where
-    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>>,
-    B: Future<Output = A::Output>,
-{
-    type Output = Answered;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
-        match self.project() {
-            SentProjected::Http1 { sent } => sent.poll(cx).map_err(Lost::Failed),
-            SentProjected::Http2 { sent } => sent.poll(cx).map_err(Lost::Failed),
-            SentProjected::Limited { sent } => sent.as_mut().poll(cx),
-        }
-    }
-}
-
-impl<A, B> Sent<A, B>
-where
-    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>> + 'static,
-    B: Future<Output = A::Output> + 'static,
-{
-    /// Waits no longer than this for an application whose turn it is.
-    fn limited(self, limit: Duration, turn: Option<Rc<Turn>>) -> Sent<A, B> {
-        let sent = turn::within(limit, turn, self);
-        Sent::Limited { sent: Box::pin(async move { sent.await.unwrap_or(Err(Lost::Silent(limit))) }) }
     }
 }
 
@@ -221,51 +161,16 @@ impl Pool {
         speak: Speak,
         now: Tick,
         tally: &Arc<WorkerTally>,
-    ) -> impl Future<Output = Result<(Response<Incoming>, Lease), Failed>> + use<> {
-        let attempt = match self.checkout(now, speak) {
+    ) -> impl Future<Output = Reply> + use<> {
+        let again = Again { pool: Rc::clone(self), tally: Arc::clone(tally), gate, speak, now };
+        match self.checkout(now, speak) {
             Some(sender) => {
                 // The copy is made only where a dead connection is to be expected and the request may be repeated.
                 let copy = copy_if_repeatable(&request).map(Box::new);
-                Attempt::Pooled(self.hand(sender, request), copy)
+                let (sent, held) = self.hand(sender, request);
+                Sending::pooled(sent, held, copy, again)
             }
-            None => Attempt::Fresh(Box::new(request)),
-        };
-        let (pool, tally) = (Rc::clone(self), Arc::clone(tally));
-        async move {
-            let again = match attempt {
-                Attempt::Fresh(request) => request,
-                Attempt::Pooled((sent, held), copy) => match sent.await {
-                    Ok(response) => return Ok(Lease::new(response, held, gate)),
-                    Err(Lost::Silent(limit)) => return Err(silent(limit)),
-                    // Never written, or written to a connection that was already dead: once more, on a fresh one.
-                    Err(Lost::Failed(mut failed)) => match failed.take_message().map(Box::new).or(copy) {
-                        Some(again) => {
-                            tally.retries.add(1);
-                            again
-                        }
-                        None => return Err(classify(&failed.into_error())),
-                    },
-                },
-            };
-            // Boxed: connecting is rare, and every request would have to be as large as it.
-            let (response, held) = Box::pin(pool.send_fresh(*again, speak, now, &tally)).await?;
-            Ok(Lease::new(response, held, gate))
-        }
-    }
-
-    async fn send_fresh(
-        &self,
-        request: Request<Outbound>,
-        speak: Speak,
-        now: Tick,
-        tally: &WorkerTally,
-    ) -> Result<(Response<Incoming>, Held), Failed> {
-        let sender = self.connect(now, speak, tally).await?;
-        let (sent, held) = self.hand(sender, request);
-        match sent.await {
-            Ok(response) => Ok((response, held)),
-            Err(Lost::Silent(limit)) => Err(silent(limit)),
-            Err(Lost::Failed(failed)) => Err(classify(&failed.into_error())),
+            None => Sending::fresh(request, again),
         }
     }
 
@@ -385,30 +290,6 @@ impl Pool {
             request.headers_mut().remove(name);
         }
     }
-}
-
-/// A copy of a request that may be sent twice: an idempotent method and no body.
-fn copy_if_repeatable(request: &Request<Outbound>) -> Option<Request<Outbound>> {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    );
-    if !idempotent || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(Outbound::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
-}
-
-/// An application that has nothing to say.
-fn silent(limit: Duration) -> Failed {
-    let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
-    Failed { error: UpstreamError::Timeout, detail }
 }
 
 /// hyper's error, in the words that matter here.
