@@ -2,13 +2,16 @@
 //!
 //! Lines go through a bounded queue to a thread of their own, so that a pipe nobody reads cannot stall a worker; what
 //! does not fit is lost and counted.
+//!
+//! Libraries are heard from `info` up, whatever the level: in more detail they repeat what peers send.
 
 use crate::config::LogFormat;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
+use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
@@ -46,8 +49,8 @@ impl Logging {
             let what = panic.payload_as_str().unwrap_or("panic");
             tracing::error!(place, "a fault of collimator's own, please report it: {what}");
         }));
-        let _ =
-            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(filter).with(lines));
+        let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told)).with(lines);
+        let _ = tracing::subscriber::set_global_default(subscriber);
         Logging { level, lost, _guard: guard }
     }
 
@@ -63,6 +66,12 @@ impl Logging {
     pub fn lost(&self) -> usize {
         self.lost.dropped_lines()
     }
+}
+
+/// Whether a line may be written if the level allows it. What libraries say below `info` has the bytes of peers in it,
+/// the last words of a connection of HTTP/2 for one, and those may be secrets.
+fn may_be_told(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with(env!("CARGO_CRATE_NAME")) || *metadata.level() <= Level::INFO
 }
 
 /// Writes lines without the control characters that JSON lets stand as they are, and a terminal would obey.

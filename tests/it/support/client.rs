@@ -251,7 +251,8 @@ impl Client {
         Ok(())
     }
 
-    fn exactly(&mut self, length: usize) -> Result<Vec<u8>> {
+    /// Reads so many bytes, whatever they are.
+    pub(crate) fn exactly(&mut self, length: usize) -> Result<Vec<u8>> {
         while self.buffer.len() < length {
             self.fill()?;
         }

@@ -1,8 +1,11 @@
 //! A secret in every place that is not ours to tell, and a look into everything that we tell.
 
+mod streams;
+
 use crate::support::client::{Client, Request};
 use crate::support::eventually;
-use crate::support::sidecar::Options;
+use crate::support::sidecar::{Options, Sidecar};
+use crate::support::sink::Sink;
 use crate::support::upstream::{Answer, Gate, Seen, Upstream};
 use crate::support::world::{ALWAYS, World};
 
@@ -35,6 +38,10 @@ fn application(gate: &Gate) -> impl Fn(&Seen) -> Answer + Send + Sync + 'static 
                 Answer::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{secret}")).then_close()
             }
             "/slow" => Answer::ok().held_by(&gate),
+            "/tunnel" => Answer::raw(format!(
+                "HTTP/1.1 101 {secret}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Api-Key: {secret}\r\n\
+                 Sec-WebSocket-Accept: {secret}\r\nSec-WebSocket-Protocol: {secret}\r\n\r\n{secret}"
+            )),
             _ => Answer::with(200, &headers, format!("password {secret}")),
         }
     }
@@ -65,11 +72,13 @@ fn loaded(method: &str, path: &str) -> Request {
         .header("Forwarded", format!("for={CANARY}"))
 }
 
-/// Everything that leads a request through another part of the code.
+/// What the application answers in different ways.
+const PATHS: [&str; 6] = ["/ok", "/error", "/reset", "/garbage", "/garbage-header", "/half"];
+
+/// Everything that leads a request through another part of the code; gives the number of hops.
 fn send_all(world: &World, gate: &Gate) -> usize {
-    let paths = ["/ok", "/error", "/reset", "/garbage", "/garbage-header", "/half"];
     let mut n_hops = 0;
-    for path in paths {
+    for path in PATHS {
         for method in ["GET", "POST", "DELETE"] {
             drop(world.sidecar.client().try_send(&loaded(method, path)));
             n_hops += 1;
@@ -81,17 +90,9 @@ fn send_all(world: &World, gate: &Gate) -> usize {
         format!("GET http://user:{CANARY}@app.test/absolute?{CANARY} HTTP/1.1\r\nHost: app.test\r\n\r\n");
     client.say(absolute.as_bytes()).unwrap();
     drop(client.read("GET"));
-    // Not one of ours: too large, not HTTP, two hosts.
-    for nonsense in [
-        format!("GET /{CANARY} HTTP/1.1\r\nHost: a\r\nHost: {CANARY}\r\n\r\n"),
-        format!("{CANARY} {CANARY} {CANARY}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: a\r\nX-Large: {}\r\n\r\n", CANARY.repeat(8000)),
-        format!("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: {CANARY}\r\n\r\n"),
-    ] {
-        let mut client = world.sidecar.client();
-        drop(client.say(nonsense.as_bytes()));
-        drop(client.read("GET"));
-    }
+    send_nonsense(world);
+    n_hops += 1 + tunnel(world);
+    n_hops += streams::send_all(world, &PATHS);
     // A client that leaves.
     let before = world.upstream.n_seen();
     let mut leaving: Client = world.sidecar.client();
@@ -105,6 +106,56 @@ fn send_all(world: &World, gate: &Gate) -> usize {
     n_hops + 1
 }
 
+/// Not one of ours: too large, not HTTP, two hosts, or a body of which nobody can say where it ends.
+fn send_nonsense(world: &World) {
+    let before = world.upstream.n_seen();
+    let framed = |framing: &str| {
+        format!("POST /?{CANARY} HTTP/1.1\r\nHost: a\r\nX-Api-Key: {CANARY}\r\n{framing}\r\n\r\n{CANARY}")
+    };
+    for (nonsense, status) in [
+        (format!("GET /{CANARY} HTTP/1.1\r\nHost: a\r\nHost: {CANARY}\r\n\r\n"), 400),
+        (format!("{CANARY} {CANARY} {CANARY}\r\n\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nX-Large: {}\r\n\r\n", CANARY.repeat(8000)), 431),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{CANARY}\r\n\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nX-Folded: a\r\n {CANARY}\r\n\r\n"), 400),
+        (framed(&format!("Content-Length: {CANARY}")), 400),
+        (framed("Content-Length: 12\r\nContent-Length: 13"), 400),
+        (framed("Content-Length: 12\r\nTransfer-Encoding: chunked"), 400),
+        (framed(&format!("Transfer-Encoding: {CANARY}")), 400),
+        (framed(&format!("Transfer-Encoding: chunked, {CANARY}")), 400),
+    ] {
+        let mut client = world.sidecar.client();
+        client.say(nonsense.as_bytes()).unwrap();
+        let answer = client.read("GET").unwrap();
+        assert_eq!(answer.status, status, "{}", &nonsense[..nonsense.len().min(200)]);
+        check_clean("an answer of our own", &String::from_utf8_lossy(&[answer.head, answer.body].concat()));
+    }
+    assert_eq!(world.upstream.n_seen(), before, "some of it was let through");
+}
+
+/// The secret before, in and after a switch of protocols; and a switch to what nobody knows. Gives the number of hops.
+fn tunnel(world: &World) -> usize {
+    let switch = |protocol: &str| {
+        loaded("GET", "/tunnel")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", protocol)
+            .header("Sec-WebSocket-Key", CANARY)
+            .header("Sec-WebSocket-Protocol", CANARY)
+    };
+    let mut client = world.sidecar.client();
+    client.say(&switch("websocket").to_bytes()).unwrap();
+    let (status, _) = client.read_head().unwrap();
+    assert_eq!(status, 101);
+    client.say(CANARY.as_bytes()).unwrap();
+    assert_eq!(client.exactly(CANARY.len()).unwrap(), CANARY.as_bytes(), "what came through the tunnel");
+    drop(client);
+    world.sidecar.scrape_until("the tunnel is gone", |scrape| scrape.sum("collimator_tunnels", &[]) == 0.0);
+    let mut client = world.sidecar.client();
+    client.say(&switch(CANARY).to_bytes()).unwrap();
+    drop(client.read_head());
+    2
+}
+
 #[track_caller]
 fn check_clean(place: &str, text: &str) {
     assert!(!text.is_empty(), "{place} says nothing: nothing was tested");
@@ -112,19 +163,29 @@ fn check_clean(place: &str, text: &str) {
     assert!(hit.is_none(), "{place} tells the secret: {hit:?}");
 }
 
+/// A sidecar that records everything and tells all it can, in every place it has.
+fn recording(options: Options, arguments: &[&str]) -> Options {
+    options
+        .rules(ALWAYS)
+        .args(&["--sink", "store", "--sink", "stdout", "--access-log", "all", "--log-level", "trace"])
+        .args(arguments)
+}
+
 /// Sends everything through a sidecar set up like this, and looks everywhere.
 #[track_caller]
 fn check_secret_stays(arguments: &[&str]) {
     let gate = Gate::default();
-    let mut world = World::with(Upstream::start(application(&gate)), |options| {
-        options
-            .rules(ALWAYS)
-            .args(&["--sink", "store", "--sink", "stdout", "--access-log", "all", "--log-level", "trace"])
-            .args(arguments)
-    });
+    let upstream = Upstream::start(application(&gate));
+    let mut world = World::with(upstream, |options| recording(options, arguments));
     let n_hops = send_all(&world, &gate);
-    world.sink.wait_for(n_hops);
-    world.sidecar.scrape_until("the store has them", |scrape| scrape.sink("store").emitted >= n_hops as f64);
+    look_everywhere(&mut world.sidecar, &world.sink, n_hops);
+}
+
+/// Looks at everything that a sidecar tells, after so many hops at least, and stops it.
+#[track_caller]
+fn look_everywhere(sidecar: &mut Sidecar, sink: &Sink, n_hops: usize) {
+    sink.wait_for(n_hops);
+    sidecar.scrape_until("the store has them", |scrape| scrape.sink("store").emitted >= n_hops as f64);
     for path in [
         "/",
         "/status",
@@ -136,26 +197,26 @@ fn check_secret_stays(arguments: &[&str]) {
         "/api/v1/traces",
         "/api/v1/traces?limit=200",
     ] {
-        let response = world.sidecar.admin("GET", path);
+        let response = sidecar.admin("GET", path);
         assert_eq!(response.status, 200, "{path}");
         check_clean(path, &response.text());
         check_clean(path, &String::from_utf8_lossy(&response.head));
     }
     let mut n_traces = 0;
-    for document in world.sink.documents() {
+    for document in sink.documents() {
         let trace = document["trace_id"].as_str().unwrap();
-        let response = world.sidecar.admin("GET", &format!("/api/v1/traces/{trace}"));
+        let response = sidecar.admin("GET", &format!("/api/v1/traces/{trace}"));
         n_traces += usize::from(response.status == 200);
         check_clean("a trace of the page", &response.text());
     }
     assert!(n_traces > 0, "the page knows none of them");
-    check_clean("/metrics", &world.sidecar.side("GET", "/metrics").text());
-    let exit = world.sidecar.stop();
+    check_clean("/metrics", &sidecar.side("GET", "/metrics").text());
+    let exit = sidecar.stop();
     exit.check(0);
     assert!(exit.stderr.lines().count() > n_hops, "the log has a line for each");
     check_clean("the log", &exit.stderr);
     check_clean("stdout", &exit.stdout);
-    let datagrams = world.sink.settle();
+    let datagrams = sink.settle();
     assert!(datagrams.len() >= n_hops, "{} documents of {n_hops}", datagrams.len());
     for datagram in datagrams {
         check_clean("UDP", &datagram.text());

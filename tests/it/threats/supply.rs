@@ -23,24 +23,8 @@ const LICENCES: [&str; 10] = [
 /// Licences allowed to one crate only, which is not in what we ship.
 const EXCEPTIONS: [(&str, &str); 1] = [("borrow-or-share", "MIT-0")];
 
-/// The advisories that concern crates we use or were tempted to use, and the first version without the flaw; `None` where
-/// there is no good one. The database itself cannot be had without a network, so this list is kept by hand.
-const ADVISORIES: [(&str, &str, Option<[u64; 3]>); 14] = [
-    ("RUSTSEC-2026-0258", "h2", Some([0, 4, 16])),
-    ("RUSTSEC-2024-0332", "h2", Some([0, 4, 4])),
-    ("RUSTSEC-2025-0134", "rustls-pemfile", None),
-    ("RUSTSEC-2025-0009", "ring", Some([0, 17, 12])),
-    ("RUSTSEC-2024-0399", "rustls", Some([0, 23, 18])),
-    ("RUSTSEC-2024-0336", "rustls", Some([0, 23, 5])),
-    ("RUSTSEC-2025-0023", "tokio", Some([1, 44, 2])),
-    ("RUSTSEC-2025-0055", "tracing-subscriber", Some([0, 3, 20])),
-    ("RUSTSEC-2025-0024", "crossbeam-channel", Some([0, 5, 15])),
-    ("RUSTSEC-2024-0421", "idna", Some([1, 0, 0])),
-    ("RUSTSEC-2024-0320", "yaml-rust", None),
-    ("RUSTSEC-2025-0068", "serde_yml", None),
-    ("RUSTSEC-2021-0145", "atty", None),
-    ("RUSTSEC-2024-0436", "paste", None),
-];
+/// The advisories that concern crates we use or were tempted to use; the file says how it was made and how to renew it.
+const ADVISORIES: &str = include_str!("advisories.txt");
 
 /// Crates that dependencies.md rules out by name.
 const BANNED: [&str; 7] =
@@ -160,7 +144,7 @@ fn lock() -> String {
 }
 
 /// Names and versions of the lock file.
-fn locked() -> Vec<(String, [u64; 3])> {
+fn locked() -> Vec<(String, Version)> {
     let lock = lock();
     let field = |entry: &str, key: &str| {
         let line =
@@ -177,15 +161,101 @@ fn locked() -> Vec<(String, [u64; 3])> {
         .collect()
 }
 
+type Version = [u64; 3];
+
+/// One line of the list.
+struct Advisory {
+    id: &'static str,
+    crate_name: &'static str,
+    /// The first version without the flaw, of each line of releases that was mended; empty if there is none.
+    first_good: Vec<Version>,
+}
+
+impl Advisory {
+    /// Whether a version is without the flaw: as its own line of releases says, else if it is younger than all that
+    /// were mended. One from before the flaw counts as bad, which is on the safe side.
+    fn clears(&self, version: Version) -> bool {
+        let own = self.first_good.iter().find(|first| line_of(**first) == line_of(version));
+        own.or(self.first_good.iter().max()).is_some_and(|first| version >= *first)
+    }
+}
+
+/// What Cargo holds compatible: the version up to its first number that is not zero.
+fn line_of([major, minor, patch]: Version) -> Version {
+    match (major, minor) {
+        (0, 0) => [0, 0, patch],
+        (0, _) => [0, minor, 0],
+        _ => [major, 0, 0],
+    }
+}
+
+fn advisories() -> Vec<Advisory> {
+    let lines = ADVISORIES.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let (id, crate_name) = (words.next().unwrap(), words.next().unwrap());
+            let first_good: Vec<Version> = words
+                .filter(|word| *word != "-")
+                .map(|word| {
+                    let numbers: Vec<u64> = word.split('.').map(|number| number.parse().unwrap()).collect();
+                    numbers.try_into().unwrap()
+                })
+                .collect();
+            assert!(line.ends_with('-') == first_good.is_empty(), "{line}");
+            Advisory { id, crate_name, first_good }
+        })
+        .collect()
+}
+
+#[test]
+fn the_list_of_advisories_is_in_order_and_about_what_we_use() {
+    let (advisories, locked) = (advisories(), locked());
+    let keys: Vec<_> = advisories.iter().map(|advisory| (advisory.crate_name, advisory.id)).collect();
+    assert!(keys.is_sorted_by(|one, next| one < next), "sorted by crate and number, each once");
+    for Advisory { id, .. } in &advisories {
+        let numbers: Vec<&str> = id.strip_prefix("RUSTSEC-").unwrap().split('-').collect();
+        assert!(matches!(numbers[..], [year, number] if year.len() == 4 && number.len() == 4), "{id}");
+    }
+    let used =
+        advisories.iter().filter(|advisory| locked.iter().any(|(name, _)| name == advisory.crate_name));
+    let n_used = used.count();
+    assert!(n_used > 50, "only {n_used} are about a crate that is locked");
+}
+
+#[test]
+fn a_version_is_judged_by_its_own_line_of_releases() {
+    let check = |id: &str, version: Version, clear: bool| {
+        let advisories = advisories();
+        let advisory = advisories.iter().find(|advisory| advisory.id == id).unwrap();
+        assert_eq!(advisory.clears(version), clear, "{id} {version:?}");
+    };
+    check("RUSTSEC-2026-0258", [0, 4, 15], false);
+    check("RUSTSEC-2026-0258", [0, 4, 16], true);
+    check("RUSTSEC-2026-0258", [0, 5, 0], true);
+    // Mended in 0.9.3 and in 0.10.1: the flaw came back with 0.10.0.
+    check("RUSTSEC-2026-0097", [0, 9, 2], false);
+    check("RUSTSEC-2026-0097", [0, 9, 3], true);
+    check("RUSTSEC-2026-0097", [0, 10, 0], false);
+    check("RUSTSEC-2026-0097", [0, 10, 1], true);
+    check("RUSTSEC-2026-0097", [1, 0, 0], true);
+    // No longer cared for: no version is good.
+    check("RUSTSEC-2024-0436", [99, 0, 0], false);
+}
+
 #[test]
 fn no_version_with_a_known_flaw_is_locked() {
     let locked = locked();
-    for (advisory, crate_name, first_good) in ADVISORIES {
-        for (_, version) in locked.iter().filter(|(name, _)| name == crate_name) {
-            let good = first_good.is_some_and(|first_good| *version >= first_good);
-            assert!(good, "{crate_name} {version:?}: {advisory}, good from {first_good:?} on");
+    let mut flawed = Vec::new();
+    for advisory in advisories() {
+        for (name, version) in locked.iter().filter(|(name, _)| name == advisory.crate_name) {
+            if !advisory.clears(*version) {
+                let Advisory { id, first_good, .. } = &advisory;
+                flawed.push(format!("{name} {version:?}: {id}, good from {first_good:?} on"));
+            }
         }
     }
+    assert!(flawed.is_empty(), "{flawed:#?}");
 }
 
 #[test]
