@@ -8,6 +8,7 @@ use super::{Annotation, ApplicationPart, Failure, Flags, MAX_MESSAGE, MAX_TEXT, 
 use crate::moment::Moment;
 use crate::trace::SegmentId;
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// X-Ray's limit for one document, in bytes; below what a UDP datagram carries (65,507 with the header line).
@@ -64,15 +65,19 @@ fn http(segment: &Segment, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"user_agent\":");
         text(user_agent, out);
     }
-    put(out, format_args!(",\"client_ip\":\"{}\"", segment.client.address));
+    out.extend_from_slice(b",\"client_ip\":\"");
+    address(segment.client.address, out);
+    out.push(b'"');
     if segment.client.forwarded {
         out.extend_from_slice(b",\"x_forwarded_for\":true");
     }
     out.push(b'}');
     if let Some(status) = segment.outcome.status {
-        put(out, format_args!(",\"response\":{{\"status\":{status}"));
+        out.extend_from_slice(b",\"response\":{\"status\":");
+        number(status, out);
         if let Some(length) = segment.outcome.content_length {
-            put(out, format_args!(",\"content_length\":{length}"));
+            out.extend_from_slice(b",\"content_length\":");
+            number(length, out);
         }
         out.push(b'}');
     }
@@ -125,7 +130,9 @@ fn application(segment: &Segment, part: ApplicationPart, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"name\":\"application\"");
     times(segment.opened, part.started, part.ended, out);
     if let Some(status) = part.status {
-        put(out, format_args!(",\"http\":{{\"response\":{{\"status\":{status}}}}}"));
+        out.extend_from_slice(b",\"http\":{\"response\":{\"status\":");
+        number(status, out);
+        out.extend_from_slice(b"}}");
     }
     flags(Flags::new(outcome.judged(part.status), outcome.failure.is_some()), out);
     if let Some(failure) = &outcome.failure {
@@ -137,16 +144,20 @@ fn application(segment: &Segment, part: ApplicationPart, out: &mut Vec<u8>) {
 /// Both ends are computed from one reading of the wall clock, so the end is never before the start.
 fn times(opened: Moment, from: Duration, to: Duration, out: &mut Vec<u8>) {
     let (from, to) = (opened.wall_micros_after(from), opened.wall_micros_after(to));
-    put(
-        out,
-        format_args!(
-            ",\"start_time\":{}.{:06},\"end_time\":{}.{:06}",
-            from / 1_000_000,
-            from % 1_000_000,
-            to / 1_000_000,
-            to % 1_000_000
-        ),
-    );
+    out.extend_from_slice(b",\"start_time\":");
+    seconds(from, out);
+    out.extend_from_slice(b",\"end_time\":");
+    seconds(to, out);
+}
+
+/// Microseconds as seconds, with all six digits.
+fn seconds(micros: u64, out: &mut Vec<u8>) {
+    const SECOND: u64 = 1_000_000;
+    number(micros / SECOND, out);
+    let dot = out.len();
+    // A second more keeps the zeros in front, and its digit's place is the dot's.
+    number(micros % SECOND + SECOND, out);
+    out[dot] = b'.';
 }
 
 fn flags(flags: Flags, out: &mut Vec<u8>) {
@@ -181,6 +192,21 @@ fn text(text: &str, out: &mut Vec<u8>) {
 /// Writing to a vector cannot fail, and strings and values of serde_json always serialize.
 fn json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, value);
+}
+
+/// What `format_args!` would write, in a tenth of the instructions: numbers are half of what a document costs.
+fn number(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn address(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V4(v4) = address else { return put(out, format_args!("{address}")) };
+    for (n, octet) in v4.octets().into_iter().enumerate() {
+        if n > 0 {
+            out.push(b'.');
+        }
+        number(octet, out);
+    }
 }
 
 fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
