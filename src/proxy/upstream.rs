@@ -40,7 +40,7 @@ use tokio::sync::Mutex;
 
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
-use turn::Turn;
+use turn::{Silent, Turn};
 
 /// How long an unused connection is kept, in ticks of a second.
 const IDLE_LIMIT: Tick = 3;
@@ -85,16 +85,8 @@ enum Attempt<S> {
     Fresh(Box<Request<Outbound>>),
 }
 
-/// What became of a request that was given to a connection.
-type Answered = Result<Response<Incoming>, Lost>;
-
-/// Why there is no answer.
-enum Lost {
-    /// The connection failed; the request is in there if it was never written.
-    Failed(TrySendError<Request<Outbound>>),
-    /// The application was silent for longer than this. It may yet do what it was asked.
-    Silent(Duration),
-}
+/// What hyper makes of a request: an answer's head, or an error, with the request in it if it was never written.
+type Answered = Result<Response<Incoming>, TrySendError<Request<Outbound>>>;
 
 pin_project! {
     /// Waits for an answer's head, by either protocol.
@@ -103,21 +95,21 @@ pin_project! {
         Http1 { #[pin] sent: A },
         Http2 { #[pin] sent: B },
         /// By either, and not for ever. Boxed, because few set a limit and every request would have to be as large.
-        Limited { sent: Pin<Box<dyn Future<Output = Answered>>> },
+        Limited { sent: Pin<Box<dyn Future<Output = Result<Answered, Silent>>>> },
     }
 }
 
 impl<A, B> Future for Sent<A, B>
 where
-    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>>,
-    B: Future<Output = A::Output>,
+    A: Future<Output = Answered>,
+    B: Future<Output = Answered>,
 {
-    type Output = Answered;
+    type Output = Result<Answered, Silent>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            SentProjected::Http1 { sent } => sent.poll(cx).map_err(Lost::Failed),
-            SentProjected::Http2 { sent } => sent.poll(cx).map_err(Lost::Failed),
+            SentProjected::Http1 { sent } => sent.poll(cx).map(Ok),
+            SentProjected::Http2 { sent } => sent.poll(cx).map(Ok),
             SentProjected::Limited { sent } => sent.as_mut().poll(cx),
         }
     }
@@ -125,13 +117,14 @@ where
 
 impl<A, B> Sent<A, B>
 where
-    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>> + 'static,
-    B: Future<Output = A::Output> + 'static,
+    A: Future<Output = Answered> + 'static,
+    B: Future<Output = Answered> + 'static,
 {
     /// Waits no longer than this for an application whose turn it is.
     fn limited(self, limit: Duration, turn: Option<Rc<Turn>>) -> Sent<A, B> {
-        let sent = turn::within(limit, turn, self);
-        Sent::Limited { sent: Box::pin(async move { sent.await.unwrap_or(Err(Lost::Silent(limit))) }) }
+        // What it waits for has no limit yet.
+        let sent = async move { turn::within(limit, turn, self).await? };
+        Sent::Limited { sent: Box::pin(sent) }
     }
 }
 
@@ -235,10 +228,11 @@ impl Pool {
             let again = match attempt {
                 Attempt::Fresh(request) => request,
                 Attempt::Pooled((sent, held), copy) => match sent.await {
-                    Ok(response) => return Ok(Lease::new(response, held, gate)),
-                    Err(Lost::Silent(limit)) => return Err(silent(limit)),
+                    Ok(Ok(response)) => return Ok(Lease::new(response, held, gate)),
+                    // It may yet do what it was asked: to ask again could do it twice.
+                    Err(silent) => return Err(silent.into()),
                     // Never written, or written to a connection that was already dead: once more, on a fresh one.
-                    Err(Lost::Failed(mut failed)) => match failed.take_message().map(Box::new).or(copy) {
+                    Ok(Err(mut failed)) => match failed.take_message().map(Box::new).or(copy) {
                         Some(again) => {
                             tally.retries.add(1);
                             again
@@ -263,9 +257,9 @@ impl Pool {
         let sender = self.connect(now, speak, tally).await?;
         let (sent, held) = self.hand(sender, request);
         match sent.await {
-            Ok(response) => Ok((response, held)),
-            Err(Lost::Silent(limit)) => Err(silent(limit)),
-            Err(Lost::Failed(failed)) => Err(classify(&failed.into_error())),
+            Ok(Ok(response)) => Ok((response, held)),
+            Err(silent) => Err(silent.into()),
+            Ok(Err(failed)) => Err(classify(&failed.into_error())),
         }
     }
 
@@ -274,7 +268,7 @@ impl Pool {
         &self,
         sender: Sender,
         mut request: Request<Outbound>,
-    ) -> (impl Future<Output = Answered> + use<>, Held) {
+    ) -> (impl Future<Output = Result<Answered, Silent>> + use<>, Held) {
         let limit = self.response_timeout.map(|limit| (limit, request.body_mut().timed()));
         let (sent, held) = match sender {
             Sender::Http1(mut sender) => {
@@ -405,10 +399,11 @@ fn copy_if_repeatable(request: &Request<Outbound>) -> Option<Request<Outbound>> 
     Some(copy)
 }
 
-/// An application that has nothing to say.
-fn silent(limit: Duration) -> Failed {
-    let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
-    Failed { error: UpstreamError::Timeout, detail }
+impl From<Silent> for Failed {
+    fn from(Silent(limit): Silent) -> Failed {
+        let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
+        Failed { error: UpstreamError::Timeout, detail }
+    }
 }
 
 /// hyper's error, in the words that matter here.

@@ -30,11 +30,8 @@ fn reader() -> (String, mpsc::Receiver<Vec<u8>>) {
             let told = told.clone();
             std::thread::spawn(move || {
                 let (mut all, mut chunk, mut answered) = (Vec::new(), [0; 4096], false);
-                loop {
-                    match stream.read(&mut chunk) {
-                        Ok(n @ 1..) => all.extend_from_slice(&chunk[..n]),
-                        _ => break,
-                    }
+                while let Ok(n @ 1..) = stream.read(&mut chunk) {
+                    all.extend_from_slice(&chunk[..n]);
                     let begun = all.starts_with(b"POST /begun ") && all.windows(4).any(|w| w == b"\r\n\r\n");
                     if begun && !answered {
                         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
