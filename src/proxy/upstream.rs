@@ -367,7 +367,8 @@ impl Pool {
     /// A request as HTTP/2 has it: `Host` becomes `:authority`, and nothing speaks of the connection.
     fn fit_http2(&self, request: &mut Request<Outbound>) {
         *request.version_mut() = Version::HTTP_2;
-        let host = request.headers_mut().remove(HOST).unwrap_or_else(|| self.authority.clone());
+        let host = request.headers_mut().remove(HOST).filter(|host| !host.is_empty());
+        let host = host.unwrap_or_else(|| self.authority.clone());
         let path = request.uri().path_and_query().cloned();
         let scheme = if self.dialler.target.scheme == Scheme::Https { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(host.as_bytes());
