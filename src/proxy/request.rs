@@ -112,11 +112,11 @@ pub(super) fn serve(
         response_trace: (arrived.asked || worker.shared.response_header)
             .then_some((trace, arrived.asked.then_some(sampled))),
     };
-    Served::Forwarded { answered: async move { answer(forwarded, sending.await) } }
+    Served::Forwarded { sending, forwarded: Some(forwarded) }
 }
 
 /// What a request in flight needs for its answer.
-struct Forwarded {
+pub(super) struct Forwarded {
     worker: Rc<Worker>,
     progress: Progress,
     exchange: Box<Exchange>,
@@ -127,7 +127,10 @@ struct Forwarded {
 }
 
 /// Makes of the application's answer, or of the lack of one, the client's.
-fn answer(forwarded: Forwarded, sent: Result<(Response<Incoming>, Lease), Failed>) -> Response<Watched> {
+pub(super) fn answer(
+    forwarded: Forwarded,
+    sent: Result<(Response<Incoming>, Lease), Failed>,
+) -> Response<Watched> {
     // 4 Answer.
     let Forwarded { worker, progress, mut exchange, upgrade, version, response_trace } = forwarded;
     let refused_upgrade = upgrade.is_some();

@@ -1,27 +1,37 @@
 //! The future of a request: the application's answer, or one that is ready at once.
 
 use super::body::Watched;
+use super::request::{Forwarded, answer};
+use super::upstream::{Failed, Lease};
 use http::Response;
+use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 pin_project! {
-    /// A request that goes to the application, or one that goes no further.
+    /// A request that goes to the application, or one that goes no further. Not `async`, for the reason that
+    /// `upstream::sending` has.
     #[project = ServedProjected]
     pub(super) enum Served<F> {
-        Forwarded { #[pin] answered: F },
+        Forwarded { #[pin] sending: F, forwarded: Option<Forwarded> },
         Refused { response: Option<Box<Response<Watched>>> },
     }
 }
 
-impl<F: Future<Output = Response<Watched>>> Future for Served<F> {
+impl<F: Future<Output = Result<(Response<Incoming>, Lease), Failed>>> Future for Served<F> {
     type Output = Response<Watched>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Watched>> {
         match self.project() {
-            ServedProjected::Forwarded { answered } => answered.poll(cx),
+            ServedProjected::Forwarded { sending, forwarded } => {
+                let sent = ready!(sending.poll(cx));
+                match forwarded.take() {
+                    Some(forwarded) => Poll::Ready(answer(forwarded, sent)),
+                    None => Poll::Pending,
+                }
+            }
             ServedProjected::Refused { response } => match response.take() {
                 Some(response) => Poll::Ready(*response),
                 None => Poll::Pending,

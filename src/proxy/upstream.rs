@@ -13,6 +13,7 @@
 
 mod dial;
 mod outbound;
+mod sending;
 mod turn;
 
 use super::Shared;
@@ -40,6 +41,7 @@ use tokio::sync::Mutex;
 
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
+use sending::{Again, Rest, Sending};
 use turn::{Silent, Turn};
 
 /// How long an unused connection is kept, in ticks of a second.
@@ -75,14 +77,6 @@ impl Lease {
         });
         (response, Lease { held, _gate: gate })
     }
-}
-
-/// A request on its way.
-enum Attempt<S> {
-    /// On a connection that may have died in the pool, with a copy if it may be repeated.
-    Pooled((S, Held), Option<Box<Request<Outbound>>>),
-    /// Not yet: there is no connection.
-    Fresh(Box<Request<Outbound>>),
 }
 
 /// What hyper makes of a request: an answer's head, or an error, with the request in it if it was never written.
@@ -215,46 +209,26 @@ impl Pool {
         now: Tick,
         tally: &Arc<WorkerTally>,
     ) -> impl Future<Output = Result<(Response<Incoming>, Lease), Failed>> + use<> {
-        let attempt = match self.checkout(now, speak) {
+        let again = Again { pool: Rc::clone(self), gate, speak, now, tally: Arc::clone(tally) };
+        match self.checkout(now, speak) {
             Some(sender) => {
                 // The copy is made only where a dead connection is to be expected and the request may be repeated.
                 let copy = copy_if_repeatable(&request).map(Box::new);
-                Attempt::Pooled(self.hand(sender, request), copy)
+                let (sent, held) = self.hand(sender, request);
+                Sending::Pooled { sent, rest: Some(Rest { held, copy, again }) }
             }
-            None => Attempt::Fresh(Box::new(request)),
-        };
-        let (pool, tally) = (Rc::clone(self), Arc::clone(tally));
-        async move {
-            let again = match attempt {
-                Attempt::Fresh(request) => request,
-                Attempt::Pooled((sent, held), copy) => match sent.await {
-                    Ok(Ok(response)) => return Ok(Lease::new(response, held, gate)),
-                    // It may yet do what it was asked: to ask again could do it twice.
-                    Err(silent) => return Err(silent.into()),
-                    // Never written, or written to a connection that was already dead: once more, on a fresh one.
-                    Ok(Err(mut failed)) => match failed.take_message().map(Box::new).or(copy) {
-                        Some(again) => {
-                            tally.retries.add(1);
-                            again
-                        }
-                        None => return Err(classify(&failed.into_error())),
-                    },
-                },
-            };
-            // Boxed: connecting is rare, and every request would have to be as large as it.
-            let (response, held) = Box::pin(pool.send_fresh(*again, speak, now, &tally)).await?;
-            Ok(Lease::new(response, held, gate))
+            None => Sending::fresh(request, again),
         }
     }
 
     async fn send_fresh(
-        &self,
+        self: Rc<Self>,
         request: Request<Outbound>,
         speak: Speak,
         now: Tick,
-        tally: &WorkerTally,
+        tally: Arc<WorkerTally>,
     ) -> Result<(Response<Incoming>, Held), Failed> {
-        let sender = self.connect(now, speak, tally).await?;
+        let sender = self.connect(now, speak, &tally).await?;
         let (sent, held) = self.hand(sender, request);
         match sent.await {
             Ok(Ok(response)) => Ok((response, held)),

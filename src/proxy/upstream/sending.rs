@@ -1,0 +1,83 @@
+//! A request on its way, until the head of its answer or until it is sure that there will be none.
+//!
+//! Written out and not `async`: a block would hold what it waits for once where it was given and once more where it is
+//! polled, and hyper keeps the room for this future for as long as a client's connection is open.
+
+use super::outbound::{Gate, Outbound};
+use super::turn::Silent;
+use super::{Answered, Failed, Held, Lease, Pool, Speak, Tick, classify};
+use crate::telemetry::WorkerTally;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+pin_project! {
+    /// Waits for an answer's head, and sends once more what may be sent once more.
+    #[project = SendingProjected]
+    pub(super) enum Sending<S> {
+        /// On a connection that may have died in the pool.
+        Pooled { #[pin] sent: S, rest: Option<Rest> },
+        /// On a fresh one, once there is one. Boxed: connecting is rare.
+        Fresh { sent: Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Held), Failed>>>>, gate: Option<Gate> },
+    }
+}
+
+/// What a request on a pooled connection needs for its end.
+pub(super) struct Rest {
+    pub(super) held: Held,
+    /// The request, if it may be repeated.
+    pub(super) copy: Option<Box<Request<Outbound>>>,
+    pub(super) again: Again,
+}
+
+/// What it takes to send a request on a fresh connection.
+pub(super) struct Again {
+    pub(super) pool: Rc<Pool>,
+    pub(super) gate: Option<Gate>,
+    pub(super) speak: Speak,
+    pub(super) now: Tick,
+    pub(super) tally: Arc<WorkerTally>,
+}
+
+impl<S> Sending<S> {
+    pub(super) fn fresh(request: Request<Outbound>, again: Again) -> Sending<S> {
+        let Again { pool, gate, speak, now, tally } = again;
+        Sending::Fresh { sent: Box::pin(pool.send_fresh(request, speak, now, tally)), gate }
+    }
+}
+
+impl<S: Future<Output = Result<Answered, Silent>>> Future for Sending<S> {
+    type Output = Result<(Response<Incoming>, Lease), Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let SendingProjected::Pooled { sent, rest } = self.as_mut().project() {
+            let sent = ready!(sent.poll(cx));
+            // It is there until the answer is.
+            let Some(Rest { held, copy, again }) = rest.take() else { return Poll::Pending };
+            let mut failed = match sent {
+                Ok(Ok(response)) => return Poll::Ready(Ok(Lease::new(response, held, again.gate))),
+                // It may yet do what it was asked: to ask again could do it twice.
+                Err(silent) => return Poll::Ready(Err(silent.into())),
+                Ok(Err(failed)) => failed,
+            };
+            // Never written, or written to a connection that was already dead: once more, on a fresh one.
+            let Some(request) = failed.take_message().or(copy.map(|copy| *copy)) else {
+                return Poll::Ready(Err(classify(&failed.into_error())));
+            };
+            again.tally.retries.add(1);
+            self.set(Sending::fresh(request, again));
+        }
+        match self.project() {
+            SendingProjected::Pooled { .. } => Poll::Pending,
+            SendingProjected::Fresh { sent, gate } => {
+                let (response, held) = ready!(sent.as_mut().poll(cx))?;
+                Poll::Ready(Ok(Lease::new(response, held, gate.take())))
+            }
+        }
+    }
+}
