@@ -7,8 +7,9 @@
 //!     └─► close       └─► cut             └ no limit  └─► cut
 //! ```
 //!
-//! The application has no limit: a request may take long and a stream may be silent. The client has one, in both
-//! directions: it must go on sending its body and go on taking the answer's.
+//! The application has no limit: a request may take long and a stream may be silent. Whoever wants one for the head of an
+//! answer has `upstream::turn`. The client has one, in both directions: it must go on sending its body and go on taking
+//! the answer's.
 //!
 //! Limits are kept by a sweep once a second instead of by timers: a request costs a few relaxed stores, and no timer is
 //! armed or moved on the hot path. hyper's own header timer also runs on idle connections and so cannot tell a slow

@@ -43,17 +43,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The authority: from the target where it is absolute, else from `Host`.
+    /// The authority: from the target where it is absolute, else from `Host`; empty if neither is legible.
     pub(super) fn host(&self) -> &str {
-        host_of(&self.uri, self.host.as_ref())
-    }
-}
-
-/// The authority of a request: from the target where it is absolute, else from `Host`; empty if neither is legible.
-pub(super) fn host_of<'a>(uri: &'a Uri, host: Option<&'a HeaderValue>) -> &'a str {
-    match uri.authority() {
-        Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default(),
-        None => host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        match self.uri.authority() {
+            Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default(),
+            None => self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        }
     }
 }
 

@@ -13,18 +13,18 @@
 use super::answers;
 use super::body::Watched;
 use super::connection::Progress;
-use super::exchange::{Asked, Exchange, host_of, is_grpc};
+use super::exchange::{Asked, Exchange, is_grpc};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::present::Present;
 use super::served::Served;
-use super::strict;
+use super::strict::{self, Refused};
 use super::upstream::{Failed, Gate, Outbound, Reply, Speak, Stall, Upload};
 use super::{Worker, tunnel};
 use crate::moment::Moment;
 use crate::sampling::trust::Standing;
 use crate::sampling::{Facts, Verdict};
 use crate::segment::{Client, Hop};
-use crate::telemetry::UpstreamError;
+use crate::telemetry::{Refusal, UpstreamError};
 use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
 use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri, Version};
@@ -47,10 +47,10 @@ pub(super) fn serve(
     peer: &Peer,
     progress: Progress,
     mut request: Request<Incoming>,
-) -> Served<impl Future<Output = Reply> + use<>> {
+) -> impl Future<Output = Response<Watched>> + use<> {
     let opened = worker.clock.now();
     let present = Present::of(request.headers());
-    if let Err(refused) = strict::check(present, &request).and_then(|()| strict::has_room(worker)) {
+    if let Err(refused) = strict::check(present, &request).and_then(|()| has_room(worker)) {
         return Served::Refused {
             response: Some(Box::new(answers::refuse(worker, &progress, &request, &refused))),
         };
@@ -59,15 +59,11 @@ pub(super) fn serve(
     // 1 Read.
     let mut arrived = read(present, request.headers());
     worker.tally.header_read(arrived.format, arrived.reading);
-    let chain = || present.has(Present::X_FORWARDED_FOR).then(|| headers::forwarded_for(request.headers()));
-    let disowned = weigh(worker, peer, chain().and_then(|mut chain| chain.next()), &mut arrived, opened);
-    let client = client(worker, peer, chain().into_iter().flatten());
-
-    // 2 Decide.
-    let hop = decide(worker, &request, &arrived, disowned, opened);
-    let (trace, sampled) = (hop.trace, hop.verdict.is_sampled());
-
-    // 3 Forward.
+    let chain = present.has(Present::X_FORWARDED_FOR).then(|| headers::forwarded_for(request.headers()));
+    let mut chain = chain.into_iter().flatten();
+    let nearest = chain.next();
+    let disowned = weigh(worker, peer, nearest, &mut arrived, opened);
+    let client = client(worker, peer, nearest.into_iter().chain(chain));
     let asked = Asked {
         method: request.method().clone(),
         uri: request.uri().clone(),
@@ -79,6 +75,12 @@ pub(super) fn serve(
         client,
         scheme: peer.scheme,
     };
+
+    // 2 Decide.
+    let hop = decide(worker, &asked, request.headers(), &arrived, disowned, opened);
+    let (trace, sampled) = (hop.trace, hop.verdict.is_sampled());
+
+    // 3 Forward.
     let version = request.version();
     let may_upgrade = present.has(Present::UPGRADE) && worker.pool.can_upgrade();
     let upgrade = may_upgrade.then(|| tunnel::Asked::of(&mut request)).flatten().map(Box::new);
@@ -230,6 +232,15 @@ fn outbound(
     (request, Some(gate))
 }
 
+/// As many requests as connections: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
+fn has_room(worker: &Worker) -> Result<(), Refused> {
+    if worker.tally.in_flight.get() < worker.shared.max_connections() as u64 {
+        return Ok(());
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Err(Refused { status, refusal: Refusal::Requests, reason: "too many requests at one time" })
+}
+
 /// What a caller says of its trace.
 fn read(present: Present, headers: &HeaderMap) -> Arrived {
     if !present.has(Present::X_AMZN_TRACE_ID) && !present.has(Present::TRACEPARENT) {
@@ -267,7 +278,8 @@ fn weigh(
 /// Opens the hop, decided.
 fn decide(
     worker: &Worker,
-    request: &Request<Incoming>,
+    asked: &Asked,
+    headers: &HeaderMap,
     arrived: &Arrived,
     disowned: Option<TraceId>,
     opened: Moment,
@@ -284,10 +296,10 @@ fn decide(
     let facts = Facts {
         service_name: identity.name.as_str(),
         service_type: identity.origin.as_deref(),
-        host: host_of(request.uri(), request.headers().get(HOST)),
-        method: request.method().as_str(),
-        path: request.uri().path(),
-        attributes: &HeaderAttributes(request.headers()),
+        host: asked.host(),
+        method: asked.method.as_str(),
+        path: asked.uri.path(),
+        attributes: &HeaderAttributes(headers),
     };
     let draw = dice.roll();
     // The low bits say whether this decision is timed; the rate looks at the high ones first.

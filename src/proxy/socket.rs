@@ -1,7 +1,8 @@
-//! A client's socket: notes when a request begins to arrive, and minds what HTTP/2 clients send beside requests.
+//! A client's socket: notes when a request begins to arrive, and minds what HTTP/2 clients send beside requests and what
+//! they are refused.
 
 use super::connection::{Arrival, Progress};
-use super::frames::FrameMeter;
+use super::frames::{FrameMeter, RefusedStreams};
 use super::heads::{Head, Room};
 use super::stream::Stream;
 use crate::telemetry::{Refusal, WorkerTally};
@@ -31,7 +32,24 @@ enum Watch {
     /// took is in hyper's buffer until it is closed.
     Heads(Head),
     /// HTTP/2: what is a request is told by the streams; the frames between them are counted.
-    Frames(Box<FrameMeter>, Arc<WorkerTally>),
+    Frames(Box<Frames>),
+}
+
+/// The frames of a connection of HTTP/2.
+#[derive(Debug)]
+struct Frames {
+    read: FrameMeter,
+    refused: RefusedStreams,
+    tally: Arc<WorkerTally>,
+}
+
+impl Frames {
+    /// Notes bytes that have gone.
+    fn written(&mut self, bytes: &[u8]) {
+        for _ in 0..self.refused.written(bytes) {
+            self.tally.refused(Refusal::Streams);
+        }
+    }
 }
 
 impl Socket {
@@ -40,7 +58,8 @@ impl Socket {
     }
 
     pub(super) fn http2(stream: Stream, progress: Progress, tally: Arc<WorkerTally>) -> Socket {
-        Socket { stream, progress, watch: Watch::Frames(Box::new(FrameMeter::new()), tally) }
+        let frames = Frames { read: FrameMeter::new(), refused: RefusedStreams::new(), tally };
+        Socket { stream, progress, watch: Watch::Frames(Box::new(frames)) }
     }
 
     /// Notes bytes that have come.
@@ -61,8 +80,8 @@ impl Socket {
                     Room::None => Err(Stop::NoRoom),
                 }
             }
-            Watch::Frames(meter, tally) => meter.read(bytes, self.progress.tick()).map_err(|_| {
-                tally.refused(Refusal::Flood);
+            Watch::Frames(frames) => frames.read.read(bytes, self.progress.tick()).map_err(|_| {
+                frames.tally.refused(Refusal::Flood);
                 Stop::Flood
             }),
         }
@@ -127,7 +146,12 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        if let (Watch::Frames(frames), Poll::Ready(Ok(n))) = (&mut this.watch, &written) {
+            frames.written(&bytes[..*n]);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -147,6 +171,16 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        if let (Watch::Frames(frames), Poll::Ready(Ok(n))) = (&mut this.watch, &written) {
+            let mut left = *n;
+            for slice in slices {
+                let gone = left.min(slice.len());
+                frames.written(&slice[..gone]);
+                left -= gone;
+            }
+        }
+        written
     }
 }

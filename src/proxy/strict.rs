@@ -4,8 +4,8 @@
 //! closed after the refusal. Nothing is repaired: a request that two readers could read differently is not made one
 //! that they read alike, because one of the readers is before us.
 
+use super::MAX_HEADERS;
 use super::present::Present;
-use super::{MAX_HEADERS, Worker};
 use crate::telemetry::Refusal;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
@@ -52,15 +52,6 @@ pub(super) fn check<B>(present: Present, request: &Request<B>) -> Result<(), Ref
         return Err(malformed("a Transfer-Encoding other than one `chunked`"));
     }
     Ok(())
-}
-
-/// As many requests as connections: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
-pub(super) fn has_room(worker: &Worker) -> Result<(), Refused> {
-    if worker.tally.in_flight.get() < worker.shared.max_connections() as u64 {
-        return Ok(());
-    }
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    Err(Refused { status, refusal: Refusal::Requests, reason: "too many requests at one time" })
 }
 
 fn check_target<B>(request: &Request<B>) -> Result<(), Refused> {

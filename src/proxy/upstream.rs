@@ -26,7 +26,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use sending::{Again, Answered, Sending, Sent, copy_if_repeatable};
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::Future;
@@ -39,6 +38,8 @@ use tokio::sync::Mutex;
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
 pub(super) use sending::Reply;
+use sending::{Again, Answered, Rest, Sending, Sent, copy_if_repeatable};
+use turn::Silent;
 
 /// How long an unused connection is kept, in ticks of a second.
 const IDLE_LIMIT: Tick = 3;
@@ -162,15 +163,31 @@ impl Pool {
         now: Tick,
         tally: &Arc<WorkerTally>,
     ) -> impl Future<Output = Reply> + use<> {
-        let again = Again { pool: Rc::clone(self), tally: Arc::clone(tally), gate, speak, now };
+        let again = Again { pool: Rc::clone(self), gate, speak, now, tally: Arc::clone(tally) };
         match self.checkout(now, speak) {
             Some(sender) => {
                 // The copy is made only where a dead connection is to be expected and the request may be repeated.
                 let copy = copy_if_repeatable(&request).map(Box::new);
                 let (sent, held) = self.hand(sender, request);
-                Sending::pooled(sent, held, copy, again)
+                Sending::Pooled { sent, rest: Some(Rest { held, copy, again }) }
             }
             None => Sending::fresh(request, again),
+        }
+    }
+
+    async fn send_fresh(
+        self: Rc<Self>,
+        request: Request<Outbound>,
+        speak: Speak,
+        now: Tick,
+        tally: Arc<WorkerTally>,
+    ) -> Result<(Response<Incoming>, Held), Failed> {
+        let sender = self.connect(now, speak, &tally).await?;
+        let (sent, held) = self.hand(sender, request);
+        match sent.await {
+            Ok(Ok(response)) => Ok((response, held)),
+            Err(silent) => Err(silent.into()),
+            Ok(Err(failed)) => Err(classify(&failed.into_error())),
         }
     }
 
@@ -179,7 +196,7 @@ impl Pool {
         &self,
         sender: Sender,
         mut request: Request<Outbound>,
-    ) -> (impl Future<Output = Answered> + use<>, Held) {
+    ) -> (impl Future<Output = Result<Answered, Silent>> + use<>, Held) {
         let limit = self.response_timeout.map(|limit| (limit, request.body_mut().timed()));
         let (sent, held) = match sender {
             Sender::Http1(mut sender) => {
@@ -278,7 +295,8 @@ impl Pool {
     /// A request as HTTP/2 has it: `Host` becomes `:authority`, and nothing speaks of the connection.
     fn fit_http2(&self, request: &mut Request<Outbound>) {
         *request.version_mut() = Version::HTTP_2;
-        let host = request.headers_mut().remove(HOST).unwrap_or_else(|| self.authority.clone());
+        let host = request.headers_mut().remove(HOST).filter(|host| !host.is_empty());
+        let host = host.unwrap_or_else(|| self.authority.clone());
         let path = request.uri().path_and_query().cloned();
         let scheme = if self.dialler.target.scheme == Scheme::Https { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(host.as_bytes());
@@ -289,6 +307,13 @@ impl Pool {
         for name in [CONNECTION, UPGRADE, TRANSFER_ENCODING] {
             request.headers_mut().remove(name);
         }
+    }
+}
+
+impl From<Silent> for Failed {
+    fn from(Silent(limit): Silent) -> Failed {
+        let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
+        Failed { error: UpstreamError::Timeout, detail }
     }
 }
 

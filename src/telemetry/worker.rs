@@ -90,11 +90,13 @@ pub enum Refusal {
     Flood,
     /// Heads have taken all the memory that is theirs.
     HeadMemory,
+    /// More streams of HTTP/2 at one time than a connection may have.
+    Streams,
 }
 
 impl Refusal {
     /// All, in the order of the discriminants.
-    pub const ALL: [Refusal; 8] = [
+    pub const ALL: [Refusal; 9] = [
         Refusal::Connections,
         Refusal::Requests,
         Refusal::Malformed,
@@ -103,6 +105,7 @@ impl Refusal {
         Refusal::Stalled,
         Refusal::Flood,
         Refusal::HeadMemory,
+        Refusal::Streams,
     ];
 
     /// The label in metrics.
@@ -116,6 +119,7 @@ impl Refusal {
             Refusal::Stalled => "stalled",
             Refusal::Flood => "flood",
             Refusal::HeadMemory => "head_bytes",
+            Refusal::Streams => "streams",
         }
     }
 }

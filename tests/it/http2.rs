@@ -229,6 +229,28 @@ fn a_client_of_http_1_reaches_an_application_of_http_2() {
 }
 
 #[test]
+fn what_http_1_may_leave_out_is_said_to_an_application_of_http_2() {
+    let (app, sink) = (Grpc::start("0"), Sink::start());
+    let sidecar = to_h2c(app.address, &sink);
+    let own = app.address.to_string();
+    for (request, authority, path) in [
+        ("GET /x HTTP/1.1\r\nHost:\r\n\r\n", own.as_str(), "/x"),
+        ("GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", own.as_str(), "/x"),
+        ("OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n", "b", "*"),
+    ] {
+        let mut client = sidecar.client();
+        client.say(request.as_bytes()).unwrap();
+        assert_eq!(client.read("GET").unwrap().status, 200, "{request}");
+        let (head, ..) = app.heads.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(
+            (head.uri().authority().unwrap().as_str(), head.uri().path()),
+            (authority, path),
+            "{request}"
+        );
+    }
+}
+
+#[test]
 fn a_client_of_http_1_that_leaves_within_its_body_is_no_fault_of_an_application_of_http_2() {
     let (app, sink) = (Grpc::start("0"), Sink::start());
     let sidecar = to_h2c(app.address, &sink);

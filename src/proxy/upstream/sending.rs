@@ -1,4 +1,4 @@
-//! A request on its way to the application, once more if its connection turns out to be dead.
+//! A request on its way, until the head of its answer or until it is sure that there will be none.
 //!
 //! ```text
 //!   pooled ─► answered ─────────────────────────► reply
@@ -6,14 +6,13 @@
 //!   fresh ◄─────────────────────────────────────┘ connects, sends, waits
 //! ```
 //!
-//! Written by hand, as `served` is and for its reason.
+//! Written out and not `async`: a block would hold what it waits for once where it was given and once more where it is
+//! polled, and hyper keeps the room for this future for as long as a client's connection is open.
 
-use super::dial::Speak;
 use super::outbound::{Gate, Outbound};
-use super::turn::{self, Turn};
-use super::{Failed, Held, Lease, Pool, classify};
-use crate::proxy::connection::Tick;
-use crate::telemetry::{UpstreamError, WorkerTally};
+use super::turn::{self, Silent, Turn};
+use super::{Failed, Held, Lease, Pool, Speak, Tick, classify};
+use crate::telemetry::WorkerTally;
 use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -26,106 +25,77 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The head of the application's answer and the connection it came on, or why there is none.
+/// The head of the application's answer and the connection it comes on, or why there is none.
 pub(in crate::proxy) type Reply = Result<(Response<Incoming>, Lease), Failed>;
+
+pin_project! {
+    /// Waits for an answer's head, and sends once more what may be sent once more.
+    #[project = SendingProjected]
+    pub(super) enum Sending<S> {
+        /// On a connection that may have died in the pool.
+        Pooled { #[pin] sent: S, rest: Option<Rest> },
+        /// On a fresh one, once there is one. Boxed: connecting is rare.
+        Fresh { sent: Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Held), Failed>>>>, gate: Option<Gate> },
+    }
+}
+
+/// What a request on a pooled connection needs for its end.
+pub(super) struct Rest {
+    pub(super) held: Held,
+    /// The request, if it may be repeated.
+    pub(super) copy: Option<Box<Request<Outbound>>>,
+    pub(super) again: Again,
+}
 
 /// What it takes to send a request on a fresh connection.
 pub(super) struct Again {
     pub(super) pool: Rc<Pool>,
-    pub(super) tally: Arc<WorkerTally>,
     pub(super) gate: Option<Gate>,
     pub(super) speak: Speak,
     pub(super) now: Tick,
-}
-
-/// A request that may be repeated with its connection.
-struct Handed {
-    held: Held,
-    copy: Option<Box<Request<Outbound>>>,
-    again: Again,
-}
-
-pin_project! {
-    /// Waits for the reply.
-    #[project = SendingProjected]
-    pub(super) enum Sending<S> {
-        /// On a connection that may have died in the pool.
-        Pooled { #[pin] sent: S, handed: Option<Handed> },
-        /// On a fresh one. Boxed: connecting is rare, and every request would have to be as large as it.
-        Fresh { reply: Pin<Box<dyn Future<Output = Reply>>> },
-    }
+    pub(super) tally: Arc<WorkerTally>,
 }
 
 impl<S> Sending<S> {
-    /// A request that was given to a connection, with a copy of it if it may be repeated.
-    pub(super) fn pooled(
-        sent: S,
-        held: Held,
-        copy: Option<Box<Request<Outbound>>>,
-        again: Again,
-    ) -> Sending<S> {
-        Sending::Pooled { sent, handed: Some(Handed { held, copy, again }) }
-    }
-
-    /// A request that waits for a connection.
     pub(super) fn fresh(request: Request<Outbound>, again: Again) -> Sending<S> {
-        Sending::Fresh { reply: Box::pin(again.send(request)) }
+        let Again { pool, gate, speak, now, tally } = again;
+        Sending::Fresh { sent: Box::pin(pool.send_fresh(request, speak, now, tally)), gate }
     }
 }
 
-impl<S: Future<Output = Answered>> Future for Sending<S> {
+impl<S: Future<Output = Result<Answered, Silent>>> Future for Sending<S> {
     type Output = Reply;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
-        loop {
-            let (sent, handed) = match self.as_mut().project() {
-                SendingProjected::Fresh { reply } => return reply.as_mut().poll(cx),
-                SendingProjected::Pooled { sent, handed } => (sent, handed),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let SendingProjected::Pooled { sent, rest } = self.as_mut().project() {
+            let sent = ready!(sent.poll(cx));
+            // It is there until the answer is.
+            let Some(Rest { held, copy, again }) = rest.take() else { return Poll::Pending };
+            let mut failed = match sent {
+                Ok(Ok(response)) => return Poll::Ready(Ok(Lease::new(response, held, again.gate))),
+                // It may yet do what it was asked: to ask again could do it twice.
+                Err(silent) => return Poll::Ready(Err(silent.into())),
+                Ok(Err(failed)) => failed,
             };
-            let answered = ready!(sent.poll(cx));
-            // Nobody polls it again once it is ready, so this is always there.
-            let Some(Handed { held, copy, again }) = handed.take() else { return Poll::Pending };
-            let request = match answered {
-                Ok(response) => return Poll::Ready(Ok(Lease::new(response, held, again.gate))),
-                Err(Lost::Silent(limit)) => return Poll::Ready(Err(silent(limit))),
-                // Never written, or written to a connection that was already dead: once more, on a fresh one.
-                Err(Lost::Failed(mut failed)) => match failed.take_message().or(copy.map(|copy| *copy)) {
-                    Some(request) => request,
-                    None => return Poll::Ready(Err(classify(&failed.into_error()))),
-                },
+            // Never written, or written to a connection that was already dead: once more, on a fresh one.
+            let Some(request) = failed.take_message().or(copy.map(|copy| *copy)) else {
+                return Poll::Ready(Err(classify(&failed.into_error())));
             };
             again.tally.retries.add(1);
             self.set(Sending::fresh(request, again));
         }
-    }
-}
-
-impl Again {
-    async fn send(self, request: Request<Outbound>) -> Reply {
-        let sender = self.pool.connect(self.now, self.speak, &self.tally).await?;
-        let (sent, held) = self.pool.hand(sender, request);
-        match sent.await {
-            Ok(response) => Ok(Lease::new(response, held, self.gate)),
-            Err(Lost::Silent(limit)) => Err(silent(limit)),
-            Err(Lost::Failed(failed)) => Err(classify(&failed.into_error())),
+        match self.project() {
+            SendingProjected::Pooled { .. } => Poll::Pending,
+            SendingProjected::Fresh { sent, gate } => {
+                let (response, held) = ready!(sent.as_mut().poll(cx))?;
+                Poll::Ready(Ok(Lease::new(response, held, gate.take())))
+            }
         }
     }
 }
 
-/// What became of a request that was given to a connection.
-pub(super) type Answered = Result<Response<Incoming>, Lost>;
-
-/// Why there is no answer.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is looked at where it comes, and the large one is the usual one"
-)]
-pub(super) enum Lost {
-    /// The connection failed; the request is in there if it was never written.
-    Failed(TrySendError<Request<Outbound>>),
-    /// The application was silent for longer than this. It may yet do what it was asked.
-    Silent(Duration),
-}
+/// What hyper makes of a request: an answer's head, or an error, with the request in it if it was never written.
+pub(super) type Answered = Result<Response<Incoming>, TrySendError<Request<Outbound>>>;
 
 pin_project! {
     /// Waits for an answer's head, by either protocol.
@@ -134,21 +104,21 @@ pin_project! {
         Http1 { #[pin] sent: A },
         Http2 { #[pin] sent: B },
         /// By either, and not for ever. Boxed, because few set a limit and every request would have to be as large.
-        Limited { sent: Pin<Box<dyn Future<Output = Answered>>> },
+        Limited { sent: Pin<Box<dyn Future<Output = Result<Answered, Silent>>>> },
     }
 }
 
 impl<A, B> Future for Sent<A, B>
 where
-    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>>,
-    B: Future<Output = A::Output>,
+    A: Future<Output = Answered>,
+    B: Future<Output = Answered>,
 {
-    type Output = Answered;
+    type Output = Result<Answered, Silent>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            SentProjected::Http1 { sent } => sent.poll(cx).map_err(Lost::Failed),
-            SentProjected::Http2 { sent } => sent.poll(cx).map_err(Lost::Failed),
+            SentProjected::Http1 { sent } => sent.poll(cx).map(Ok),
+            SentProjected::Http2 { sent } => sent.poll(cx).map(Ok),
             SentProjected::Limited { sent } => sent.as_mut().poll(cx),
         }
     }
@@ -156,13 +126,14 @@ where
 
 impl<A, B> Sent<A, B>
 where
-    A: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outbound>>>> + 'static,
-    B: Future<Output = A::Output> + 'static,
+    A: Future<Output = Answered> + 'static,
+    B: Future<Output = Answered> + 'static,
 {
     /// Waits no longer than this for an application whose turn it is.
     pub(super) fn limited(self, limit: Duration, turn: Option<Rc<Turn>>) -> Sent<A, B> {
-        let sent = turn::within(limit, turn, self);
-        Sent::Limited { sent: Box::pin(async move { sent.await.unwrap_or(Err(Lost::Silent(limit))) }) }
+        // What it waits for has no limit yet.
+        let sent = async move { turn::within(limit, turn, self).await? };
+        Sent::Limited { sent: Box::pin(sent) }
     }
 }
 
@@ -182,10 +153,4 @@ pub(super) fn copy_if_repeatable(request: &Request<Outbound>) -> Option<Request<
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
-}
-
-/// An application that has nothing to say.
-fn silent(limit: Duration) -> Failed {
-    let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
-    Failed { error: UpstreamError::Timeout, detail }
 }

@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The application was silent for as long as it may be.
+/// The application was silent for as long as it may be, which is this.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Silent;
+pub(super) struct Silent(pub(super) Duration);
 
 /// Whose turn it is with a request that has a body.
 #[derive(Debug, Default)]
@@ -60,11 +60,11 @@ pub(super) async fn within<T>(
     turn: Option<Rc<Turn>>,
     answer: impl Future<Output = T>,
 ) -> Result<T, Silent> {
-    let Some(turn) = turn else { return timeout(limit, answer).await.map_err(|_| Silent) };
+    let Some(turn) = turn else { return timeout(limit, answer).await.map_err(|_| Silent(limit)) };
     tokio::select! {
         biased;
         answer = answer => Ok(answer),
-        () = turn.lasts(limit) => Err(Silent),
+        () = turn.lasts(limit) => Err(Silent(limit)),
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
             pass(MOST).await;
             assert!(!waiting.is_finished(), "it never had its whole time at once");
             pass(LITTLE).await;
-            assert_eq!(waiting.await.unwrap(), Err(Silent));
+            assert_eq!(waiting.await.unwrap(), Err(Silent(LIMIT)));
         });
     }
 
@@ -126,7 +126,7 @@ mod tests {
             pass(MOST).await;
             assert!(!waiting.is_finished());
             pass(LITTLE).await;
-            assert_eq!(waiting.await.unwrap(), Err(Silent));
+            assert_eq!(waiting.await.unwrap(), Err(Silent(LIMIT)));
         });
     }
 
@@ -134,7 +134,7 @@ mod tests {
     fn without_a_body_the_time_runs_at_once_and_an_answer_ends_it() {
         paused(async {
             let start = Instant::now();
-            assert_eq!(within(LIMIT, None, pending::<()>()).await, Err(Silent));
+            assert_eq!(within(LIMIT, None, pending::<()>()).await, Err(Silent(LIMIT)));
             assert!(start.elapsed() >= LIMIT && start.elapsed() < LIMIT + LITTLE);
             assert_eq!(within(LIMIT, None, ready(7)).await, Ok(7));
             assert_eq!(within(LIMIT, Some(Rc::default()), ready(7)).await, Ok(7));

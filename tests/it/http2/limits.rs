@@ -1,18 +1,19 @@
 //! What one connection of HTTP/2 may have and how long it may stand still.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream as StdStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request as HttpRequest;
 
-use super::connect;
+use super::{PREFACE, block_on, connect, eventually_async, get, send};
 use crate::support::PATIENCE;
 use crate::support::sidecar::{Options, Sidecar};
 use crate::support::sink::Sink;
-use crate::support::world::ALWAYS;
+use crate::support::upstream::{Answer, Gate, Upstream};
+use crate::support::world::{ALWAYS, NEVER, World};
 
 fn refused(sidecar: &Sidecar, reason: &str) -> f64 {
     sidecar.scrape().sum("collimator_connections_refused_total", &[("reason", reason)])
@@ -29,11 +30,8 @@ fn reader() -> (String, mpsc::Receiver<Vec<u8>>) {
             let told = told.clone();
             std::thread::spawn(move || {
                 let (mut all, mut chunk, mut answered) = (Vec::new(), [0; 4096], false);
-                loop {
-                    match stream.read(&mut chunk) {
-                        Ok(n @ 1..) => all.extend_from_slice(&chunk[..n]),
-                        _ => break,
-                    }
+                while let Ok(n @ 1..) = stream.read(&mut chunk) {
+                    all.extend_from_slice(&chunk[..n]);
                     let begun = all.starts_with(b"POST /begun ") && all.windows(4).any(|w| w == b"\r\n\r\n");
                     if begun && !answered {
                         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
@@ -111,4 +109,82 @@ fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
     assert_eq!(of("/begun")["annotations"]["client_closed"], true);
     assert!(documents.iter().all(|document| document.get("fault").is_none()), "{documents:?}");
     assert_eq!(sidecar.scrape().sum("collimator_upstream_errors_total", &[]), 0.0);
+}
+
+#[test]
+fn streams_beyond_a_hundred_are_refused_and_counted() {
+    const MOST: usize = 100;
+    const MORE: usize = 30;
+    let gate = Gate::default();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |seen| match seen.target().as_str() {
+        "/held" => Answer::ok().held_by(&held),
+        _ => Answer::ok(),
+    });
+    let world = World::with(upstream, |options| options.rules(NEVER));
+    // Frames of our own: a client of h2 keeps to the limit that it is told.
+    let mut stream = StdStream::connect(world.sidecar.listen).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(PREFACE).unwrap();
+    // `:method GET`, `:scheme http`, `:path /held`, `:authority a`, none of it remembered.
+    let head = b"\x82\x86\x04\x05/held\x01\x01a";
+    for n in 0..MOST + MORE {
+        let id = (2 * n as u32 + 1).to_be_bytes();
+        stream.write_all(&[b"\0\0\x0c\x01\x05", &id[..], &head[..]].concat()).unwrap();
+    }
+    let (mut resets, mut answers) = (Vec::new(), 0);
+    while resets.len() < MORE || answers < MOST {
+        let (kind, id, payload) = frame(&mut stream);
+        match kind {
+            1 => answers += 1,
+            3 => resets.push((id, payload)),
+            7 => panic!("the connection was ended: {payload:?}"),
+            _ => {}
+        }
+        if resets.len() == MORE && answers == 0 {
+            world.upstream.wait_for(MOST);
+            gate.open();
+        }
+    }
+    resets.sort();
+    let expected: Vec<_> = (MOST..MOST + MORE).map(|n| (2 * n as u32 + 1, vec![0, 0, 0, 7])).collect();
+    assert_eq!(resets, expected, "REFUSED_STREAM for those beyond, and for no other");
+    assert_eq!(refused(&world.sidecar, "streams"), MORE as f64);
+    assert_eq!(world.upstream.n_seen(), MOST);
+    // Room again, on the same connection.
+    let id = (2 * (MOST + MORE) as u32 + 1).to_be_bytes();
+    stream.write_all(&[b"\0\0\x0c\x01\x05", &id[..], &head[..]].concat()).unwrap();
+    while frame(&mut stream).0 != 1 {}
+    assert_eq!(refused(&world.sidecar, "streams"), MORE as f64);
+}
+
+/// The next frame: kind, stream and payload.
+fn frame(stream: &mut StdStream) -> (u8, u32, Vec<u8>) {
+    let mut header = [0; 9];
+    stream.read_exact(&mut header).unwrap();
+    let [high, middle, low, kind, _, id @ ..] = header;
+    let mut payload = vec![0; usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)];
+    stream.read_exact(&mut payload).unwrap();
+    (kind, u32::from_be_bytes(id), payload)
+}
+
+#[test]
+fn streams_that_a_client_resets_are_no_refusals() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let world = World::scripted(move |_| Answer::ok().held_by(&held));
+    block_on(async {
+        let client = connect(world.sidecar.listen).await;
+        for n in 1..=5 {
+            let mut client = client.clone().ready().await.unwrap();
+            let (_response, mut stream) = client.send_request(get("http://a/"), true).unwrap();
+            eventually_async(|| world.upstream.n_seen() == n).await;
+            stream.send_reset(h2::Reason::REFUSED_STREAM);
+            eventually_async(|| world.sink.len() == n).await;
+        }
+        gate.open();
+        let mut client = client.clone();
+        assert_eq!(send(&mut client, get("http://a/"), "").await.unwrap().status, 200);
+    });
+    assert_eq!(refused(&world.sidecar, "streams"), 0.0);
 }
