@@ -5,10 +5,13 @@
 //!
 //! Libraries are heard from `info` up, whatever the level: in more detail they repeat what peers send.
 
+use crate::clock::Clock;
 use crate::config::LogFormat;
+use crate::sampling::reservoir::{Reservoir, ReservoirSize};
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
@@ -18,6 +21,9 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 /// Lines that may wait.
 const MAX_LINES: usize = 8_192;
+
+/// Lines about faults of our own in a second.
+const PANICS_PER_SECOND: ReservoirSize = ReservoirSize::per_second(10);
 
 /// Keeps logging alive, and changes its level.
 pub struct Logging {
@@ -43,11 +49,18 @@ impl Logging {
             LogFormat::Auto if !terminal => lines.json().flatten_event(true).boxed(),
             LogFormat::Auto | LogFormat::Text => lines.with_target(false).with_ansi(terminal).boxed(),
         };
-        // A panic is a line in the log like any other, with its place.
-        std::panic::set_hook(Box::new(|panic| {
+        // A panic is a line in the log like any other, with its place; whoever can bring one about can do it often.
+        let (clock, lines_of_panics, left_out) = (Clock::start(), Reservoir::default(), AtomicU64::new(0));
+        std::panic::set_hook(Box::new(move |panic| {
+            if !lines_of_panics.take(PANICS_PER_SECOND, clock.now()) {
+                left_out.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             let place = panic.location().map(ToString::to_string);
             let what = panic.payload_as_str().unwrap_or("panic");
-            tracing::error!(place, "a fault of collimator's own, please report it: {what}");
+            let left_out = left_out.swap(0, Ordering::Relaxed);
+            let lines_left_out = (left_out > 0).then_some(left_out);
+            tracing::error!(place, lines_left_out, "a fault of collimator's own, please report it: {what}");
         }));
         let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told)).with(lines);
         let _ = tracing::subscriber::set_global_default(subscriber);
