@@ -5,6 +5,7 @@
 //!                                        ALPN, or the preface
 //! ```
 
+use super::answers;
 use super::caught::Caught;
 use super::connection::{Carried, ConnectionState, Phase, Progress, ToItsEnd};
 use super::headers::Peer;
@@ -47,6 +48,9 @@ const MAX_PENDING_RESETS: usize = 50;
 /// Between two pings to a client that has requests open, and how long it may take to answer one.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Said where there are too many connections.
+const TOO_MANY: &str = "too many connections";
 
 /// Both protocols, with the limits of design.
 pub(super) struct Protocols {
@@ -299,10 +303,6 @@ impl Drop for Registered {
     }
 }
 
-/// Said where there are too many connections.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
-
 /// Says that there are too many connections: to a few at a time with patience, to the rest in passing. Where TLS is
 /// spoken it is left unsaid.
 fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
@@ -312,7 +312,7 @@ fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
     }
     if worker.turned_away.get() >= worker.shared.max_refusals {
         // The socket itself is asked: the runtime has not yet heard that it can be written to.
-        let _ = SockRef::from(&stream).send(TOO_MANY);
+        let _ = SockRef::from(&stream).send(&answers::overloaded(TOO_MANY));
         return;
     }
     worker.turned_away.set(worker.turned_away.get() + 1);
@@ -322,7 +322,7 @@ fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
             // Closing with bytes unread would reset the connection before the answer is read.
             let mut head = [0; 4096];
             let _ = stream.read(&mut head).await;
-            let _ = stream.write_all(TOO_MANY).await;
+            let _ = stream.write_all(&answers::overloaded(TOO_MANY)).await;
             let _ = stream.shutdown().await;
             let _ = stream.read(&mut head).await;
         })

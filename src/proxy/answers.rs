@@ -91,6 +91,16 @@ pub(super) fn unheard(
     response
 }
 
+/// The same as [`ours`] in bytes, for who is told that there is no room before anything of him is read as HTTP/1.
+pub(super) fn overloaded(reason: &str) -> Vec<u8> {
+    let length = reason.len() + 1;
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
+         content-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{reason}\n"
+    )
+    .into_bytes()
+}
+
 /// An answer of our own: one line of text and the reason's name.
 pub(super) fn ours(status: StatusCode, error: &'static str, text: String) -> Response<Watched> {
     let mut response = Response::new(Watched::ours(text));

@@ -1,6 +1,7 @@
 //! A client's socket: notes when a request begins to arrive, and minds what HTTP/2 clients send beside requests and what
 //! they are refused.
 
+use super::answers;
 use super::connection::{Arrival, Progress};
 use super::frames::{FrameMeter, RefusedStreams};
 use super::heads::{Head, Room};
@@ -13,10 +14,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Said where there is no room for a head.
-const NO_ROOM: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n\
-    too many bytes of request heads\n";
+const NO_ROOM: &str = "too many bytes of request heads";
 
 /// A client's socket under watch.
 #[derive(Debug)]
@@ -89,7 +87,7 @@ impl Socket {
 
     /// Says that there is no room, and that nothing more will be said.
     fn refuse(&mut self) {
-        self.stream.say_last(NO_ROOM);
+        self.stream.say_last(&answers::overloaded(NO_ROOM));
     }
 
     fn is_refused(&self) -> bool {
