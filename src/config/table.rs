@@ -200,7 +200,7 @@ pub(super) static HEADER_CASE: Setting = Setting::new("header_case", "header-cas
 pub(super) static MAX_CONNECTIONS: Setting = Setting::new("limits.connections", "max-connections", "N")
     .takes(Takes::Count(MOST_CONNECTIONS))
     .default("10000")
-    .help("Connections at one time, 1 to 1000000; more are answered 503");
+    .help("Connections at one time, and as many requests, 1 to 1000000; more are answered 503");
 pub(super) static TLS_CERT: Setting = Setting::new("tls.cert", "tls-cert", "PATH").default("none: no TLS").help(
     "Speak TLS 1.2 and 1.3 with clients: PEM file of the certificate, first, and of what links it to a root; a change is live within 2 s",
 );

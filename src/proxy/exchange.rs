@@ -27,6 +27,7 @@ use std::time::Duration;
 const CLIENT_CLOSED: u16 = 499;
 
 const GRPC: &[u8] = b"application/grpc";
+const CONNECT_STREAM: &[u8] = b"application/connect+";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What an answer that broke off counts as when it is asked whether it is to be captured.
@@ -240,9 +241,17 @@ impl Drop for Exchange {
 }
 
 /// Whether a message is one of gRPC, in any of its codings.
-pub(super) fn is_grpc(present: Present, headers: &HeaderMap) -> bool {
+fn is_grpc(present: Present, headers: &HeaderMap) -> bool {
     present.has(Present::CONTENT_TYPE)
         && headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC))
+}
+
+/// Whether a request's body is a stream of messages that may be long in coming: gRPC's, or Connect's, whose calls of one
+/// message have other types.
+pub(super) fn is_stream_of_messages(present: Present, headers: &HeaderMap) -> bool {
+    is_grpc(present, headers)
+        || present.has(Present::CONTENT_TYPE)
+            && headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(CONNECT_STREAM))
 }
 
 /// The rule's name, or what stands in metrics and logs where no rule was asked.

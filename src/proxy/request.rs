@@ -13,7 +13,7 @@
 use super::answers;
 use super::body::Watched;
 use super::connection::Progress;
-use super::exchange::{Asked, Exchange, is_grpc};
+use super::exchange::{Asked, Exchange, is_stream_of_messages};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::present::Present;
 use super::served::Served;
@@ -209,8 +209,8 @@ fn outbound(
     if request.body().is_end_stream() {
         return (request.map(|_| Outbound::Empty), None);
     }
-    // Streams have no sweep, and those of gRPC no limit.
-    let limited = progress.is_stream() && !is_grpc(present, request.headers());
+    // Streams have no sweep, and those of gRPC and its like no limit.
+    let limited = progress.is_stream() && !is_stream_of_messages(present, request.headers());
     let stall = limited.then(|| Stall::new(Arc::clone(&worker.tally)));
     let upload = |body| Upload::new(body, progress.clone(), stall);
     let expects = present.has(Present::EXPECT)

@@ -75,6 +75,7 @@ fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
         let (response, _silent) = open(&sender, "/silent", "application/json").await;
         let (begun, _begun) = open(&sender, "/begun", "application/json").await;
         let (grpc, mut messages) = open(&sender, "/grpc", "application/grpc+proto").await;
+        let (connect, mut calls) = open(&sender, "/connect", "application/connect+json").await;
         let begun = begun.await.unwrap();
         assert_eq!(begun.status(), 200);
 
@@ -90,6 +91,8 @@ fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
 
         messages.send_data(Bytes::from_static(b"rest"), true).unwrap();
         assert_eq!(grpc.await.unwrap().status(), 200, "a stream of gRPC may be silent");
+        calls.send_data(Bytes::from_static(b"rest"), true).unwrap();
+        assert_eq!(connect.await.unwrap().status(), 200, "and one of Connect");
         eprintln!("408 after {took:?}");
     });
     assert_eq!(refused(&sidecar, "stalled"), 2.0);
@@ -100,7 +103,7 @@ fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
         assert!(text.starts_with(&format!("POST {path} ")), "{text}");
         assert!(text.ends_with("4\r\nhalf\r\n"), "the application takes it for complete: {text}");
     }
-    let documents = sink.wait_for(3);
+    let documents = sink.wait_for(4);
     let of = |path: &str| {
         let url = format!("http://a{path}");
         documents.iter().find(|document| document["http"]["request"]["url"] == url.as_str()).unwrap()
