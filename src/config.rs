@@ -13,6 +13,7 @@
 
 pub mod problem;
 pub mod yaml;
+pub(crate) mod regular;
 pub(crate) mod settled;
 mod nearest;
 pub mod rules;

@@ -8,6 +8,7 @@ use super::environment::{Environment, Signs};
 use super::flags::RunFlags;
 use super::gather::{Gather, Sourced};
 use super::problem::{Problem, Problems, Severity};
+use super::regular::{self, Unread};
 use super::reload::RulesSource;
 use super::table::{self, CONFIG_FLAG, MOST_CONNECTIONS, MOST_WORKERS, Setting, variable_of};
 use super::values::{
@@ -15,8 +16,7 @@ use super::values::{
 };
 use super::yaml::{Codes, Document, MAX_BYTES};
 use crate::sampling::trust::TrustPolicy;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -142,23 +142,21 @@ impl Settings {
             (None, Some(path)) => (path, format!("variable {variable}")),
             (None, None) => return Settings::resolve(flags, environment, None),
         };
-        let mut bytes = Vec::new();
-        let read = File::open(Path::new(path))
-            .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => Settings::resolve(flags, environment, Some((path, &bytes))),
-            Err(error) => {
-                let reason = match error.kind() {
-                    ErrorKind::NotFound => "there is no such file".to_owned(),
-                    ErrorKind::PermissionDenied => "permission denied".to_owned(),
-                    _ => error.to_string(),
-                };
-                let message = format!("the settings file `{path}` cannot be read: {reason}");
-                Err(Problem::at_name(UNREADABLE, &source, message)
-                    .hint("check the path and who may read it")
-                    .into())
-            }
-        }
+        let error = match regular::read(Path::new(path), MAX_BYTES) {
+            Ok((bytes, _)) => return Settings::resolve(flags, environment, Some((path, &bytes))),
+            Err(error) => error,
+        };
+        let reason = match error {
+            Unread::NoFile => "this is no file".to_owned(),
+            Unread::Failed(error) => match error.kind() {
+                ErrorKind::NotFound => "there is no such file".to_owned(),
+                ErrorKind::PermissionDenied => "permission denied".to_owned(),
+                _ => error.to_string(),
+            },
+        };
+        let message = format!("the settings file `{path}` cannot be read: {reason}");
+        let problem = Problem::at_name(UNREADABLE, &source, message);
+        Err(problem.hint("check the path and who may read it").into())
     }
 
     /// Resolves flags, environment and the settings file's name and content.

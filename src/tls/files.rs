@@ -4,6 +4,7 @@
 //! its end is refused with the file's name and what to do.
 
 use super::certificate::Certificate;
+use crate::config::regular::{self, Unread};
 use crate::config::{Problem, Problems, Severity};
 use crate::moment::Moment;
 use rustls::crypto::CryptoProvider;
@@ -11,15 +12,14 @@ use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest file, in bytes.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 /// How long before its end a certificate is worth a warning.
 const WARN_BEFORE_SECONDS: i64 = 14 * 86_400;
 /// Who may do more with a key than its owner, and its group by reading, is warned of.
@@ -300,19 +300,15 @@ fn is_key(kind: SectionKind) -> bool {
 
 /// At most [`MAX_BYTES`] and the file's mode, or why not and what to do.
 fn read(path: &Path) -> Result<(Vec<u8>, u32), (String, &'static str)> {
-    let told = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => ("there is no such file".to_owned(), "check the path and the mount"),
-        ErrorKind::PermissionDenied => ("permission denied".to_owned(), "let the sidecar's user read it"),
-        _ => (format!("it cannot be read: {error}"), "check the path and the mount"),
-    };
-    // Opening a pipe would wait for its writer.
-    let metadata = std::fs::metadata(path).map_err(told)?;
-    if !metadata.is_file() {
-        return Err(("this is no file".to_owned(), "name a PEM file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(told)?;
-    match bytes.len() as u64 {
+    let (bytes, metadata) = regular::read(path, MAX_BYTES).map_err(|unread| match unread {
+        Unread::NoFile => ("this is no file".to_owned(), "name a PEM file"),
+        Unread::Failed(error) => match error.kind() {
+            ErrorKind::NotFound => ("there is no such file".to_owned(), "check the path and the mount"),
+            ErrorKind::PermissionDenied => ("permission denied".to_owned(), "let the sidecar's user read it"),
+            _ => (format!("it cannot be read: {error}"), "check the path and the mount"),
+        },
+    })?;
+    match bytes.len() {
         0..=MAX_BYTES => Ok((bytes, metadata.permissions().mode())),
         _ => Err(("it is larger than 1 MiB".to_owned(), "name a PEM file with only what is needed")),
     }

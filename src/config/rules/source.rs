@@ -1,11 +1,11 @@
 //! Reads the bytes of a rule file, or of all rule files of a directory.
 
 use super::super::problem::{Problem, Problems};
+use super::super::regular::{self, Unread};
 use super::super::yaml::MAX_BYTES;
 use super::include;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The most files in one directory, and the most bytes in all of them.
@@ -102,18 +102,12 @@ fn is_rule_file(name: &OsStr) -> bool {
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Source, Problems> {
-    // Opening a pipe would wait for its writer.
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    if !metadata.is_file() {
-        return Err(problem(path, "this is neither a file nor a directory")
+    match regular::read(path, MAX_BYTES) {
+        Ok((bytes, _)) => Ok(Source { path: path.to_owned(), bytes }),
+        Err(Unread::NoFile) => Err(problem(path, "this is neither a file nor a directory")
             .hint("rules are read from files")
-            .into());
-    }
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(Source { path: path.to_owned(), bytes }),
-        Err(error) => Err(unreadable(path, &error).into()),
+            .into()),
+        Err(Unread::Failed(error)) => Err(unreadable(path, &error).into()),
     }
 }
 

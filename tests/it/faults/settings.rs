@@ -103,6 +103,12 @@ fn broken_settings_change_nothing_and_say_where_they_are_broken() {
     std::fs::remove_file(sidecar.path("settings.yaml")).unwrap();
     let response = sidecar.admin("POST", "/reload");
     assert!(response.status >= 400 && response.text().contains("no such file"), "{}", response.text());
+    // A pipe that nobody writes to is not waited for.
+    assert!(
+        std::process::Command::new("mkfifo").arg(sidecar.path("settings.yaml")).status().unwrap().success()
+    );
+    let response = sidecar.admin("POST", "/reload");
+    assert!(response.status >= 400 && response.text().contains("this is no file"), "{}", response.text());
     assert_eq!(sidecar.send(&Request::get("/")).status, 200);
     let (status, told) = reload(&sidecar, &limited(20));
     assert_eq!(status, 200, "{told}");
