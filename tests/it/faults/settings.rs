@@ -99,7 +99,7 @@ fn broken_settings_change_nothing_and_say_where_they_are_broken() {
     assert!(status >= 400, "{status}: {told}");
     assert!(told.contains("settings.yaml:2:24"), "{told}");
     assert_eq!(in_force(&sidecar, "limits.connections"), "10");
-    assert!(sidecar.logged().contains("those in force stay"), "{}", sidecar.logged());
+    eventually("it is told", || sidecar.logged().contains("those in force stay"));
     std::fs::remove_file(sidecar.path("settings.yaml")).unwrap();
     let response = sidecar.admin("POST", "/reload");
     assert!(response.status >= 400 && response.text().contains("no such file"), "{}", response.text());
