@@ -132,7 +132,7 @@ impl Emitter {
     fn start_lane(&self, destination: Destination, counts: Arc<SinkCounts>) -> Running {
         let (stop, stopped) = watch::channel(None);
         let queue = Arc::new(Queue::new(QUEUE_CAPACITY, QUEUE_BYTES));
-        let intake = Intake { queue: Arc::clone(&queue), counts: Arc::clone(&counts), stopped };
+        let intake = Intake { queue: Arc::clone(&queue), counts: Arc::clone(&counts), stopped, began: false };
         let task = match &destination {
             Destination::Udp(address) => tokio::spawn(udp::run(address.clone(), intake)),
             Destination::Store => tokio::spawn(keep(Arc::clone(&self.store), intake)),
@@ -199,13 +199,15 @@ pub(crate) struct Intake {
     queue: Arc<Queue>,
     counts: Arc<SinkCounts>,
     stopped: watch::Receiver<Option<Instant>>,
+    /// There was a batch already.
+    began: bool,
 }
 
 impl Intake {
     /// Fills `batch` with what waits, resting before if there was a batch already. `false` when all is done.
-    async fn next(&mut self, batch: &mut Vec<Arc<Segment>>, first: bool) -> bool {
+    async fn next(&mut self, batch: &mut Vec<Arc<Segment>>) -> bool {
         batch.clear();
-        if !first && self.deadline().is_none() {
+        if std::mem::replace(&mut self.began, true) && self.deadline().is_none() {
             tokio::select! {
                 () = tokio::time::sleep(REST) => {}
                 _ = self.stopped.wait_for(Option::is_some) => {}
@@ -264,18 +266,14 @@ fn label(destination: &Destination) -> &'static str {
 
 async fn forget(mut intake: Intake) {
     let mut batch = Vec::new();
-    let mut first = true;
-    while intake.next(&mut batch, first).await {
-        first = false;
+    while intake.next(&mut batch).await {
         batch.iter().for_each(|_| intake.counts.emitted(0));
     }
 }
 
 async fn keep(store: Arc<Store>, mut intake: Intake) {
     let (mut batch, mut document) = (Vec::new(), Vec::new());
-    let mut first = true;
-    while intake.next(&mut batch, first).await {
-        first = false;
+    while intake.next(&mut batch).await {
         for segment in &batch {
             document.clear();
             segment.write_json(&mut document);

@@ -10,11 +10,9 @@ use std::sync::Arc;
 
 pub(super) async fn run(mut intake: Intake) {
     let mut batch = Vec::new();
-    let mut first = true;
     let counts = Arc::clone(&intake.counts);
     let mut complaints = Complaints::default();
-    while intake.next(&mut batch, first).await {
-        first = false;
+    while intake.next(&mut batch).await {
         let mut lines = Vec::with_capacity(batch.len() * 1024);
         let mut lengths = Vec::with_capacity(batch.len());
         for segment in &batch {

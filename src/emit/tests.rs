@@ -201,3 +201,15 @@ async fn a_sink_that_is_no_longer_wanted_ends() {
     assert_eq!(emitter.running().len(), 1);
     assert_eq!(totals(&emitter)[0].emitted, 1);
 }
+
+#[tokio::test]
+async fn a_lane_whose_time_is_over_drops_and_counts_what_it_has() {
+    let (_stop, stopped) = watch::channel(Some(Instant::now()));
+    let queue = Arc::new(Queue::new(10, usize::MAX));
+    (1..=3).for_each(|n| assert_eq!(queue.push(Arc::new(segment(n))), Pushed::Waits));
+    let counts = Arc::new(SinkCounts::new("udp".to_owned(), 10));
+    let mut intake = Intake { queue, counts: Arc::clone(&counts), stopped, began: false };
+    assert!(!intake.next(&mut Vec::new()).await);
+    assert_eq!(counts.dropped_for(DropReason::Stopped), 3);
+    assert_eq!(intake.queue.push(Arc::new(segment(4))), Pushed::Closed);
+}

@@ -32,13 +32,11 @@ const STALL_LIMIT: Duration = Duration::from_millis(100);
 pub(super) async fn run(address: UdpAddress, mut intake: Intake) {
     let counts = Arc::clone(&intake.counts);
     let mut batch = Vec::new();
-    let mut first = true;
     let mut datagram = HEADER.to_vec();
     let mut line = Line { address, socket: None, used_until: Instant::now(), blocked_until: None };
     let mut complaints = Complaints::default();
     let destination = format!("udp://{}", line.address);
-    while intake.next(&mut batch, first).await {
-        first = false;
+    while intake.next(&mut batch).await {
         line.renew().await;
         // The size of a document that was sent and may still be refused.
         let mut sent = None;
