@@ -7,6 +7,7 @@
 
 use crate::clock::Clock;
 use crate::config::LogFormat;
+use crate::moment::Moment;
 use crate::sampling::reservoir::{Reservoir, ReservoirSize};
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -22,8 +23,29 @@ use tracing_subscriber::{Layer, Registry, reload};
 /// Lines that may wait.
 const MAX_LINES: usize = 8_192;
 
-/// Lines about faults of our own in a second.
-const PANICS_PER_SECOND: ReservoirSize = ReservoirSize::per_second(10);
+/// Lines of one kind in a second.
+const LINES_PER_SECOND: ReservoirSize = ReservoirSize::per_second(10);
+
+/// Holds back lines of one kind beyond ten a second, and counts them.
+#[derive(Debug, Default)]
+pub struct LineLimit {
+    lines: Reservoir,
+    left_out: AtomicU64,
+}
+
+impl LineLimit {
+    /// Whether a line may be written now; if not, it is counted.
+    pub fn admits(&self, now: Moment) -> bool {
+        let admitted = self.lines.take(LINES_PER_SECOND, now);
+        self.left_out.fetch_add(u64::from(!admitted), Ordering::Relaxed);
+        admitted
+    }
+
+    /// How many lines were held back since this was last asked; `None` if there were none.
+    pub fn left_out(&self) -> Option<u64> {
+        Some(self.left_out.swap(0, Ordering::Relaxed)).filter(|&lines| lines > 0)
+    }
+}
 
 /// Keeps logging alive, and changes its level.
 pub struct Logging {
@@ -50,16 +72,14 @@ impl Logging {
             LogFormat::Auto | LogFormat::Text => lines.with_target(false).with_ansi(terminal).boxed(),
         };
         // A panic is a line in the log like any other, with its place; whoever can bring one about can do it often.
-        let (clock, lines_of_panics, left_out) = (Clock::start(), Reservoir::default(), AtomicU64::new(0));
+        let (clock, limit) = (Clock::start(), LineLimit::default());
         std::panic::set_hook(Box::new(move |panic| {
-            if !lines_of_panics.take(PANICS_PER_SECOND, clock.now()) {
-                left_out.fetch_add(1, Ordering::Relaxed);
+            if !limit.admits(clock.now()) {
                 return;
             }
             let place = panic.location().map(ToString::to_string);
             let what = panic.payload_as_str().unwrap_or("panic");
-            let left_out = left_out.swap(0, Ordering::Relaxed);
-            let lines_left_out = (left_out > 0).then_some(left_out);
+            let lines_left_out = limit.left_out();
             tracing::error!(place, lines_left_out, "a fault of collimator's own, please report it: {what}");
         }));
         let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told)).with(lines);

@@ -32,7 +32,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// Before accepting again when the process is out of file descriptors.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Before looking again at a client that has sent less than it takes to tell its protocol.
 const SNIFF_PAUSE: Duration = Duration::from_millis(10);
 
@@ -88,16 +88,26 @@ impl Protocols {
 pub(super) async fn accept(worker: &Rc<Worker>, door: &mut Open) {
     loop {
         match door {
-            Open::Listener(listener) => match listener.accept().await {
-                Ok((stream, address)) => admit(worker, stream, address),
-                // Out of descriptors, most likely: those in use go on, and a pause keeps us from spinning.
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            },
+            Open::Listener(listener) => {
+                let (stream, address) = next(listener).await;
+                admit(worker, stream, address);
+            }
             Open::Handed(knocks, load) => match knocks.recv().await {
                 Some(knock) => take_in(worker, knock, Some(load)),
                 // Whoever accepts has ended; the stage that follows is what this waits for.
                 None => return std::future::pending().await,
             },
+        }
+    }
+}
+
+/// Waits for the next client.
+pub(super) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // Out of descriptors, most likely: those in use go on, and a pause keeps us from spinning.
+            Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
 }

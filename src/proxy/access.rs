@@ -5,15 +5,12 @@
 
 use super::exchange::rule_label;
 use crate::config::AccessLevel;
+use crate::logging::LineLimit;
 use crate::moment::Moment;
-use crate::sampling::reservoir::{Reservoir, ReservoirSize};
 use crate::segment::{Failure, Hop};
 use http::Method;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
-
-/// Lines a second about failed requests, where only those are asked for.
-const ERRORS_PER_SECOND: ReservoirSize = ReservoirSize::per_second(10);
 
 /// What a line says.
 pub(super) struct Access<'a> {
@@ -32,8 +29,8 @@ pub(super) struct Access<'a> {
 pub struct AccessLog {
     /// An [`AccessLevel`].
     level: AtomicU8,
-    errors: Reservoir,
-    left_out: AtomicU64,
+    /// Of lines about failed requests, where only those are asked for.
+    errors: LineLimit,
 }
 
 impl AccessLog {
@@ -59,8 +56,7 @@ impl AccessLog {
         match self.level() {
             AccessLevel::Off => return,
             AccessLevel::Errors | AccessLevel::Sampled if failed => {
-                if !self.errors.take(ERRORS_PER_SECOND, now) {
-                    self.left_out.fetch_add(1, Ordering::Relaxed);
+                if !self.errors.admits(now) {
                     return;
                 }
             }
@@ -70,7 +66,6 @@ impl AccessLog {
         }
         let hop = access.hop;
         let w3c = hop.trace.to_w3c();
-        let left_out = self.left_out.swap(0, Ordering::Relaxed);
         tracing::info!(
             target: "access",
             method = access.method.as_str(),
@@ -87,7 +82,7 @@ impl AccessLog {
             error = access.failure.map(|failure| failure.kind),
             cause = access.failure.map(|failure| failure.message.as_str()),
             client_closed = access.client_closed.then_some(true),
-            lines_left_out = (left_out > 0).then_some(left_out),
+            lines_left_out = self.errors.left_out(),
             "request"
         );
     }

@@ -29,10 +29,10 @@ pub(super) fn refuse(
     let mut response = ours(refused.status, error, format!("{}\n", refused.reason));
     if busy {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    } else if request.version() != Version::HTTP_2 {
+    } else {
         // After a doubt about one request, nothing that follows on its connection can be trusted either. Streams of
         // HTTP/2 cannot be mistaken for one another.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        close_http1(request.version(), &mut response);
     }
     response
 }
@@ -85,10 +85,15 @@ pub(super) fn unheard(
         exchange.complete();
     }
     let mut response = ours(status, error, text);
+    close_http1(version, &mut response);
+    response
+}
+
+/// Announces that a connection of HTTP/1 ends with this answer; one of HTTP/2 has other ways.
+pub(super) fn close_http1(version: Version, response: &mut Response<Watched>) {
     if version != Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response
 }
 
 /// The same as [`ours`] in bytes, for who is told that there is no room before anything of him is read as HTTP/1.

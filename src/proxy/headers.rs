@@ -45,11 +45,8 @@ pub(super) fn remove_hop_by_hop(present: Present, headers: &mut HeaderMap) {
     if !present.has(Present::HOP_BY_HOP) {
         return;
     }
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+    let nominated: Vec<HeaderName> = elements(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !is_protected(name))
         .collect();
     retain(headers, |name| {
@@ -87,11 +84,13 @@ fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName) -> bool) {
 
 /// Whether the sender of a request takes trailers.
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::TE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    elements(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The elements of a list, in all fields of this name.
+fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let fields = headers.get_all(name).into_iter();
+    fields.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Puts back what [`remove_hop_by_hop`] took of `TE`: we pass trailers, and whoever sends `TE` has to say so.

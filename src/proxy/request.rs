@@ -168,9 +168,8 @@ fn close_after(progress: &Progress, version: Version, response: &mut Response<Wa
     if version == Version::HTTP_2 {
         // What HTTP/2 says instead: streams that are open go on, new ones are for the next connection.
         progress.finish();
-    } else {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    answers::close_http1(version, response);
 }
 
 /// Lets a client and the application speak what they agreed on, or says that they did not.

@@ -5,12 +5,11 @@
 //! the next. A lone worker accepts for itself.
 
 use super::Stage;
-use super::accept::{ACCEPT_PAUSE, take_the_last};
+use super::accept::{next, take_the_last};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
 
 /// Connections that may wait for one worker to take them; beyond that they wait in the kernel.
 const MAX_WAITING: usize = 256;
@@ -60,9 +59,9 @@ pub async fn share_out(listener: TcpListener, hands: Vec<Hand>, mut stage: watch
 
 async fn accept(listener: &tokio::net::TcpListener, hands: &[Hand]) {
     loop {
-        match listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
-            Ok(knock) => hand_over(knock, hands).await,
-            Err(_) => sleep(ACCEPT_PAUSE).await,
+        let (stream, address) = next(listener).await;
+        if let Ok(stream) = stream.into_std() {
+            hand_over((stream, address), hands).await;
         }
     }
 }
