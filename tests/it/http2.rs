@@ -4,16 +4,17 @@ mod limits;
 
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request as HttpRequest, Response as HttpResponse};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::support::client::Request;
+use crate::support::h2c;
 use crate::support::sidecar::{Options, Sidecar};
 use crate::support::sink::Sink;
 use crate::support::upstream::{Answer, Gate, Upstream};
@@ -80,25 +81,10 @@ impl Grpc {
     fn start(grpc_status: &'static str) -> Grpc {
         let (told, heads) = mpsc::channel();
         let (accepted, connections) = mpsc::channel();
-        let listener = StdListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
-                while let Ok((stream, _)) = listener.accept().await {
-                    let _ = accepted.send(());
-                    let told = told.clone();
-                    tokio::spawn(async move {
-                        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-                        while let Some(Ok((request, respond))) = connection.accept().await {
-                            tokio::spawn(answer(request, respond, grpc_status, told.clone()));
-                        }
-                    });
-                }
-            });
-        });
+        let address = h2c::start(
+            move |request, respond| answer(request, respond, grpc_status, told.clone()),
+            move || accepted.send(()).unwrap_or_default(),
+        );
         Grpc { address, heads, connections }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod h2c;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod scrape;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response as HttpResponse;
-use tokio::net::TcpListener;
 
 use crate::segments::check_fault_with_cause;
 use crate::support::client::{Request, Response};
+use crate::support::h2c;
 use crate::support::sidecar::{Options, Sidecar};
 use crate::support::sink::Sink;
 use crate::support::upstream::{Answer, Gate, Upstream};
@@ -56,35 +56,15 @@ impl Mute {
     }
 
     fn h2c() -> Mute {
-        let listener = StdListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("h2c://{}", listener.local_addr().unwrap());
         let (taken, resets) = (Taken::default(), Arc::<Mutex<Vec<h2::Reason>>>::default());
         let connections = Arc::<Mutex<usize>>::default();
-        let mute = Mute {
-            url,
-            taken: Arc::clone(&taken),
-            resets: Arc::clone(&resets),
-            connections: Arc::clone(&connections),
-            http1: None,
-        };
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
-                while let Ok((stream, _)) = listener.accept().await {
-                    *connections.lock().unwrap() += 1;
-                    let (taken, resets) = (Arc::clone(&taken), Arc::clone(&resets));
-                    tokio::spawn(async move {
-                        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-                        while let Some(Ok((request, respond))) = connection.accept().await {
-                            tokio::spawn(take(request, respond, Arc::clone(&taken), Arc::clone(&resets)));
-                        }
-                    });
-                }
-            });
-        });
-        mute
+        let (all_taken, all_resets, opened) =
+            (Arc::clone(&taken), Arc::clone(&resets), Arc::clone(&connections));
+        let address = h2c::start(
+            move |request, respond| take(request, respond, Arc::clone(&all_taken), Arc::clone(&all_resets)),
+            move || *opened.lock().unwrap() += 1,
+        );
+        Mute { url: format!("h2c://{address}"), taken, resets, connections, http1: None }
     }
 
     /// How many requests for this target came, and with how much of a body.

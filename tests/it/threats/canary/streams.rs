@@ -7,10 +7,11 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::{CANARY, look_everywhere, recording};
 use crate::support::PATIENCE;
+use crate::support::h2c;
 use crate::support::secure::block_on;
 use crate::support::sidecar::Options;
 use crate::support::sink::Sink;
@@ -155,28 +156,7 @@ pub(super) fn send_all(world: &World, paths: &[&str]) -> usize {
     n_hops
 }
 
-/// An application of gRPC, on HTTP/2 without TLS, that tells secrets in every way an answer has.
-fn start_grpc() -> SocketAddr {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = TcpListener::from_std(listener).unwrap();
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::spawn(answer(request, respond));
-                    }
-                });
-            }
-        });
-    });
-    address
-}
-
+/// An application of gRPC that tells secrets in every way an answer has.
 async fn answer(mut request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
     let body = request.body_mut();
     while let Some(Ok(data)) = body.data().await {
@@ -213,7 +193,7 @@ async fn answer(mut request: Request<h2::RecvStream>, mut respond: SendResponse<
 fn a_secret_in_a_grpc_call_is_told_nowhere() {
     let sink = Sink::start();
     let options = recording(Options::run(), &[]);
-    let upstream = format!("h2c://{}", start_grpc());
+    let upstream = format!("h2c://{}", h2c::start(answer, || ()));
     let mut sidecar = options.args(&["--upstream", &upstream, "--sink", &sink.url()]).start();
     let mut n_hops = 0;
     block_on(async {
