@@ -157,7 +157,7 @@ pub(super) static SINKS: Setting = Setting {
     ..Setting::new("sinks", "sink", "SINK")
         .form(Form::List)
         .default("store, and the daemon of AWS_XRAY_DAEMON_ADDRESS if that is set")
-        .help("Where segments go: `store` (the page), `udp://host:port` (an X-Ray daemon), `stdout`, `none`; may be repeated")
+        .help("Where segments go: `store` (the page), `udp://host:port` (an X-Ray daemon), `stdout`, `none`; may be repeated, up to 16 of them")
 };
 pub(super) static TRUST: Setting = Setting::new("trust", "trust", "WHOM")
     .form(Form::List)

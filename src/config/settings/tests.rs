@@ -397,6 +397,10 @@ fn wrong_values_are_told_with_a_remedy() {
             "--sink=otlp+http://a:4318",
             "S006 flag --sink: `otlp+http://a:4318` is not supported by this version; write store, udp://host:port, stdout or none",
         ),
+        (
+            "--sink=udp://h:1,udp://h:2,udp://h:3,udp://h:4,udp://h:5,udp://h:6,udp://h:7,udp://h:8,udp://h:9,udp://h:10,udp://h:11,udp://h:12,udp://h:13,udp://h:14,udp://h:15,udp://h:16,udp://h:17",
+            "S003 flag --sink: these are 17 sinks; name 16 at most",
+        ),
         ("--sink=store,store", "S003 flag --sink: `store` is there twice; name each sink once"),
         (
             "--sink=none,store",
