@@ -12,7 +12,7 @@
 use super::Worker;
 use super::access::Access;
 use super::connection::{Phase, Progress};
-use super::present::Present;
+use super::present::{Found, Present};
 use super::upstream::{Failed, Lease};
 use crate::moment::Moment;
 use crate::sampling::rule::RuleName;
@@ -95,10 +95,10 @@ impl Exchange {
     }
 
     /// The application's head has come.
-    pub(super) fn answer(&mut self, status: u16, present: Present, headers: &HeaderMap) {
+    pub(super) fn answer(&mut self, status: u16, found: &Found<'_>, headers: &HeaderMap) {
         self.answered = Some(status);
         self.status = Some(status);
-        self.is_grpc = is_grpc(present, headers);
+        self.is_grpc = found.content_type.is_some_and(is_grpc);
         // An answer without messages has its status here.
         self.read_grpc_status(headers);
     }
@@ -240,18 +240,18 @@ impl Drop for Exchange {
     }
 }
 
-/// Whether a message is one of gRPC, in any of its codings.
-fn is_grpc(present: Present, headers: &HeaderMap) -> bool {
-    present.has(Present::CONTENT_TYPE)
-        && headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC))
+/// Whether a message of this type is one of gRPC, in any of its codings.
+fn is_grpc(content_type: &HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(GRPC)
 }
 
 /// Whether a request's body is a stream of messages that may be long in coming: gRPC's, or Connect's, whose calls of one
 /// message have other types.
 pub(super) fn is_stream_of_messages(present: Present, headers: &HeaderMap) -> bool {
-    is_grpc(present, headers)
-        || present.has(Present::CONTENT_TYPE)
-            && headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(CONNECT_STREAM))
+    present.has(Present::CONTENT_TYPE)
+        && headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| is_grpc(value) || value.as_bytes().starts_with(CONNECT_STREAM))
 }
 
 /// The rule's name, or what stands in metrics and logs where no rule was asked.

@@ -155,7 +155,12 @@ impl Peer {
 }
 
 /// Appends the peer to `X-Forwarded-For`, and says scheme and host where no proxy before us did.
-pub(super) fn append_forwarded(present: Present, headers: &mut HeaderMap, peer: &Peer) {
+pub(super) fn append_forwarded(
+    present: Present,
+    headers: &mut HeaderMap,
+    peer: &Peer,
+    host: Option<HeaderValue>,
+) {
     if !present.has(Present::X_FORWARDED_FOR) {
         headers.insert(X_FORWARDED_FOR, peer.text.clone());
     } else {
@@ -173,7 +178,7 @@ pub(super) fn append_forwarded(present: Present, headers: &mut HeaderMap, peer: 
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme));
     }
     if !present.has(Present::X_FORWARDED_HOST)
-        && let Some(host) = headers.get(header::HOST).cloned()
+        && let Some(host) = host
     {
         headers.insert(X_FORWARDED_HOST, host);
     }
@@ -202,15 +207,19 @@ fn parse_address(entry: &str) -> Option<IpAddr> {
 }
 
 /// Request headers as rules see them.
-pub(super) struct HeaderAttributes<'a>(pub(super) &'a HeaderMap);
+pub(super) struct HeaderAttributes<'a> {
+    pub(super) headers: &'a HeaderMap,
+    /// The first `User-Agent`, which every request is asked for.
+    pub(super) user_agent: Option<&'a HeaderValue>,
+}
 
 impl Attributes for HeaderAttributes<'_> {
     fn attribute(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.to_str().ok()
+        self.headers.get(name)?.to_str().ok()
     }
 
     fn user_agent(&self) -> &[u8] {
-        self.0.get(header::USER_AGENT).map_or(&[], HeaderValue::as_bytes)
+        self.user_agent.map_or(&[], HeaderValue::as_bytes)
     }
 }
 
@@ -222,6 +231,7 @@ pub(super) fn fields<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iter
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::present::Found;
     use proptest::prelude::*;
 
     fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -230,6 +240,12 @@ mod tests {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         headers
+    }
+
+    fn forward(headers: &mut HeaderMap, peer: &Peer) {
+        let Found { present, host, .. } = Found::of(headers);
+        let host = host.cloned();
+        append_forwarded(present, headers, peer, host);
     }
 
     #[test]
@@ -244,7 +260,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("x-kept", "1"),
         ]);
-        remove_hop_by_hop(Present::of(&headers), &mut headers);
+        remove_hop_by_hop(Found::of(&headers).present, &mut headers);
         let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["x-amzn-trace-id", "host", "x-kept"], "in the order in which they came");
     }
@@ -254,7 +270,7 @@ mod tests {
         let mut headers =
             map(&[("te", "gzip;q=0.5, Trailers"), ("cookie", "a=1"), ("x", "1"), ("cookie", "b=2")]);
         assert!(takes_trailers(&headers));
-        remove_hop_by_hop(Present::of(&headers), &mut headers);
+        remove_hop_by_hop(Found::of(&headers).present, &mut headers);
         assert!(!takes_trailers(&headers));
         write_takes_trailers(&mut headers);
         join_cookies(&mut headers);
@@ -273,12 +289,12 @@ mod tests {
             ("x-forwarded-for", "10.1.1.1"),
             ("x-forwarded-proto", "https"),
         ]);
-        append_forwarded(Present::of(&headers), &mut headers, &peer);
+        forward(&mut headers, &peer);
         assert_eq!(headers["x-forwarded-for"], "203.0.113.9, 10.1.1.1, 10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "shop");
         let mut headers = HeaderMap::new();
-        append_forwarded(Present::of(&headers), &mut headers, &peer);
+        forward(&mut headers, &peer);
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
     }
@@ -307,7 +323,7 @@ mod tests {
                 }
             }
             let _ = forwarded_for(&headers).count();
-            append_forwarded(Present::of(&headers), &mut headers, &Peer::new("10.0.0.9".parse().unwrap(), "http"));
+            forward(&mut headers, &Peer::new("10.0.0.9".parse().unwrap(), "http"));
             prop_assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 1);
         }
     }

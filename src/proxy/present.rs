@@ -1,9 +1,9 @@
-//! Which of the names that matter to a proxy a head holds.
+//! Which of the names that matter to a proxy a head holds, and the values that nearly every message is asked for.
 //!
-//! One walk over the names instead of a search for each: nearly all of them are absent from nearly every message, and a
+//! One walk over the head instead of a search for each: nearly all of them are absent from nearly every message, and a
 //! search hashes its name each time.
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 
 /// A set of names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,14 +27,11 @@ impl Present {
     pub(super) const X_FORWARDED_PROTO: Present = Present(1 << 14);
     /// Those that speak of one connection only and are never handed on, whatever `Connection` names.
     const OTHER_HOP_BY_HOP: Present = Present(1 << 15);
+    /// More than one `Host`.
+    pub(super) const SECOND_HOST: Present = Present(1 << 16);
     /// Everything that ends at the next hop.
     pub(super) const HOP_BY_HOP: Present =
         Present(Present::CONNECTION.0 | Present::TE.0 | Present::UPGRADE.0 | Present::OTHER_HOP_BY_HOP.0);
-
-    /// Walks over a head.
-    pub(super) fn of(headers: &HeaderMap) -> Present {
-        headers.keys().fold(Present::default(), |all, name| Present(all.0 | Present::named(name.as_str()).0))
-    }
 
     /// Whether any of these is there.
     pub(super) fn has(self, names: Present) -> bool {
@@ -65,6 +62,37 @@ impl Present {
     }
 }
 
+/// What a walk over a head finds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found<'h> {
+    pub(super) present: Present,
+    /// The first `Host`.
+    pub(super) host: Option<&'h HeaderValue>,
+    /// The first `User-Agent`.
+    pub(super) user_agent: Option<&'h HeaderValue>,
+    /// The first `Content-Type`.
+    pub(super) content_type: Option<&'h HeaderValue>,
+}
+
+impl<'h> Found<'h> {
+    /// Walks over a head.
+    pub(super) fn of(headers: &'h HeaderMap) -> Found<'h> {
+        let mut found = Found::default();
+        for (name, value) in headers {
+            let mut name = Present::named(name.as_str());
+            match name {
+                Present::HOST if found.host.is_some() => name = Present::SECOND_HOST,
+                Present::HOST => found.host = Some(value),
+                Present::USER_AGENT => found.user_agent = found.user_agent.or(Some(value)),
+                Present::CONTENT_TYPE => found.content_type = found.content_type.or(Some(value)),
+                _ => {}
+            }
+            found.present.0 |= name.0;
+        }
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,9 +104,22 @@ mod tests {
         for name in ["X-Forwarded-For", "HOST", "x-hosts", "Keep-Alive"] {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), "1".parse().unwrap());
         }
-        let present = Present::of(&headers);
+        let Found { present, host, user_agent, .. } = Found::of(&headers);
+        assert_eq!((host.map(HeaderValue::as_bytes), user_agent), (Some(&b"1"[..]), None));
         assert!(present.has(Present::HOST) && present.has(Present::X_FORWARDED_FOR));
         assert!(present.has(Present::HOP_BY_HOP) && !present.has(Present::CONNECTION));
         assert!(!present.has(Present::X_FORWARDED_HOST) && !present.has(Present::TE));
+        assert!(!present.has(Present::SECOND_HOST));
+    }
+
+    #[test]
+    fn the_first_value_counts_and_a_second_host_is_noted() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("host", "a"), ("content-type", "b"), ("host", "c"), ("content-type", "d")] {
+            headers.append(name, value.parse().unwrap());
+        }
+        let Found { present, host, content_type, .. } = Found::of(&headers);
+        assert_eq!((host.unwrap().as_bytes(), content_type.unwrap().as_bytes()), (&b"a"[..], &b"b"[..]));
+        assert!(present.has(Present::SECOND_HOST));
     }
 }

@@ -15,7 +15,7 @@ use super::body::Watched;
 use super::connection::Progress;
 use super::exchange::{Asked, Exchange, is_stream_of_messages};
 use super::headers::{self, HeaderAttributes, Peer};
-use super::present::Present;
+use super::present::{Found, Present};
 use super::served::Served;
 use super::strict::{self, Refused};
 use super::upstream::{Failed, Gate, Outbound, Reply, Speak, Stall, Upload};
@@ -26,7 +26,7 @@ use crate::sampling::{Facts, Verdict};
 use crate::segment::{Client, Hop};
 use crate::telemetry::{Refusal, UpstreamError};
 use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
-use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -49,8 +49,9 @@ pub(super) fn serve(
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Response<Watched>> + use<> {
     let opened = worker.clock.now();
-    let present = Present::of(request.headers());
-    if let Err(refused) = strict::check(present, &request).and_then(|()| has_room(worker)) {
+    let found = Found::of(request.headers());
+    let present = found.present;
+    if let Err(refused) = strict::check(&found, &request).and_then(|()| has_room(worker)) {
         return Served::Refused {
             response: Some(Box::new(answers::refuse(worker, &progress, &request, &refused))),
         };
@@ -67,11 +68,8 @@ pub(super) fn serve(
     let asked = Asked {
         method: request.method().clone(),
         uri: request.uri().clone(),
-        host: request.headers().get(HOST).cloned(),
-        user_agent: present
-            .has(Present::USER_AGENT)
-            .then(|| request.headers().get(USER_AGENT).cloned())
-            .flatten(),
+        host: found.host.cloned(),
+        user_agent: found.user_agent.cloned(),
         client,
         scheme: peer.scheme,
     };
@@ -92,7 +90,7 @@ pub(super) fn serve(
         random: arrived.random,
         state: arrived.state,
     };
-    prepare(worker, peer, present, &mut request, &leaving, upgrade.as_deref());
+    prepare(worker, peer, present, &mut request, asked.host.clone(), &leaving, upgrade.as_deref());
     // Boxed: it travels with the answer through many hands, and is as large as the rest of it.
     let mut exchange = Box::new(Exchange::begin(Rc::clone(worker), progress.clone(), asked, hop));
     #[cfg(feature = "fault-switch")]
@@ -138,9 +136,9 @@ pub(super) fn answer(forwarded: Forwarded, reply: Reply) -> Response<Watched> {
         Ok((response, lease)) => {
             let came = worker.clock.nanos();
             let (mut parts, body) = response.into_parts();
-            let present = Present::of(&parts.headers);
-            exchange.answer(parts.status.as_u16(), present, &parts.headers);
-            headers::pass_back(present, parts.status, &mut parts.headers);
+            let found = Found::of(&parts.headers);
+            exchange.answer(parts.status.as_u16(), &found, &parts.headers);
+            headers::pass_back(found.present, parts.status, &mut parts.headers);
             parts.version = version;
             let response = Response::from_parts(parts, Watched::application(body, lease, exchange));
             worker.tally.overhead_response.record(worker.clock.nanos().saturating_sub(came));
@@ -183,8 +181,9 @@ fn switch(
         let detail = "it switched protocols unasked".to_owned();
         return answers::instead(worker, exchange, Failed { error: UpstreamError::Protocol, detail });
     };
-    let present = Present::of(response.headers());
-    exchange.answer(response.status().as_u16(), present, response.headers());
+    let found = Found::of(response.headers());
+    let present = found.present;
+    exchange.answer(response.status().as_u16(), &found, response.headers());
     let chosen = response.headers().get(UPGRADE).cloned();
     upgrade.open(worker, &mut response);
     // The hop ends here: what follows is no HTTP, and may last for days.
@@ -211,7 +210,7 @@ fn outbound(
     // Streams have no sweep, and those of gRPC and its like no limit.
     let limited = progress.is_stream() && !is_stream_of_messages(present, request.headers());
     let stall = limited.then(|| Stall::new(Arc::clone(&worker.tally)));
-    let upload = |body| Upload::new(body, progress.clone(), stall);
+    let upload = |body| Box::new(Upload::new(body, progress.clone(), stall));
     let expects = present.has(Present::EXPECT)
         && request
             .headers()
@@ -298,7 +297,7 @@ fn decide(
         host: asked.host(),
         method: asked.method.as_str(),
         path: asked.uri.path(),
-        attributes: &HeaderAttributes(headers),
+        attributes: &HeaderAttributes { headers, user_agent: asked.user_agent.as_ref() },
     };
     let draw = dice.roll();
     // The low bits say whether this decision is timed; the rate looks at the high ones first.
@@ -346,6 +345,7 @@ fn prepare(
     peer: &Peer,
     present: Present,
     request: &mut Request<Incoming>,
+    mut host: Option<HeaderValue>,
     leaving: &Leaving<'_>,
     upgrade: Option<&tunnel::Asked>,
 ) {
@@ -363,16 +363,19 @@ fn prepare(
     }
     if let Some(authority) = request.uri().authority() {
         // RFC 9112 3.2.2: an absolute target wins over Host. In HTTP/2 there is no other.
-        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
-            request.headers_mut().insert(HOST, host);
+        if let Ok(authority) = HeaderValue::from_str(authority.as_str()) {
+            request.headers_mut().insert(HOST, authority.clone());
+            host = Some(authority);
         }
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-    } else if !present.has(Present::HOST) {
+    } else if host.is_none() {
         // HTTP/1.0 may leave it out; HTTP/1.1, which we speak upstream, may not.
-        request.headers_mut().insert(HOST, worker.shared.upstream_authority.clone());
+        let authority = worker.shared.upstream_authority.clone();
+        request.headers_mut().insert(HOST, authority.clone());
+        host = Some(authority);
     }
-    headers::append_forwarded(present, request.headers_mut(), peer);
+    headers::append_forwarded(present, request.headers_mut(), peer, host);
     headers::write_trace(present, request.headers_mut(), leaving);
     *request.version_mut() = Version::HTTP_11;
 }

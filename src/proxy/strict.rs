@@ -5,9 +5,9 @@
 //! that they read alike, because one of the readers is before us.
 
 use super::MAX_HEADERS;
-use super::present::Present;
+use super::present::{Found, Present};
 use crate::telemetry::Refusal;
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::TRANSFER_ENCODING;
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri, Version};
 
@@ -27,7 +27,7 @@ const fn malformed(reason: &'static str) -> Refused {
 }
 
 /// Looks at everything but the body.
-pub(super) fn check<B>(present: Present, request: &Request<B>) -> Result<(), Refused> {
+pub(super) fn check<B>(found: &Found<'_>, request: &Request<B>) -> Result<(), Refused> {
     let headers = request.headers();
     if headers.len() > MAX_HEADERS {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -41,8 +41,8 @@ pub(super) fn check<B>(present: Present, request: &Request<B>) -> Result<(), Ref
         return Err(malformed("a method of more than 32 bytes"));
     }
     check_target(request)?;
-    check_host(request)?;
-    if !present.has(Present::TRANSFER_ENCODING) {
+    check_host(found, request)?;
+    if !found.present.has(Present::TRANSFER_ENCODING) {
         return Ok(());
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -81,10 +81,9 @@ fn has_path(uri: &Uri) -> bool {
     })
 }
 
-fn check_host<B>(request: &Request<B>) -> Result<(), Refused> {
-    let mut hosts = request.headers().get_all(HOST).iter();
+fn check_host<B>(found: &Found<'_>, request: &Request<B>) -> Result<(), Refused> {
     let authority = request.uri().authority();
-    match (hosts.next(), request.version()) {
+    match (found.host, request.version()) {
         (None, Version::HTTP_11) => return Err(malformed("a request of HTTP/1.1 needs a Host header")),
         (None, Version::HTTP_2) if authority.is_none() => {
             return Err(malformed("a request needs an :authority"));
@@ -102,11 +101,28 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Refused> {
             }
         }
     }
-    match hosts.next() {
-        Some(_) => Err(malformed("more than one Host header")),
-        None => Ok(()),
+    if found.present.has(Present::SECOND_HOST) {
+        return Err(malformed("more than one Host header"));
     }
+    Ok(())
 }
+
+/// The bytes of a host's name. A table, because every request is asked for every byte of it.
+static NAME: [bool; 256] = {
+    let mut name = [false; 256];
+    let others = b"-._~!$&'()*+,;=%";
+    let mut byte = 0;
+    while byte < name.len() {
+        name[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut n = 0;
+    while n < others.len() {
+        name[others[n] as usize] = true;
+        n += 1;
+    }
+    name
+};
 
 /// `host` or `host:port`, without a user, as RFC 3986 writes it.
 fn is_authority(text: &[u8]) -> bool {
@@ -119,17 +135,14 @@ fn is_authority(text: &[u8]) -> bool {
         Some(rest) => rest.strip_suffix(b"]").is_some_and(|address| {
             std::str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
         }),
-        None => {
-            !host.is_empty()
-                && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte))
-        }
+        None => !host.is_empty() && host.iter().all(|&byte| NAME[usize::from(byte)]),
     };
     is_host && port.iter().all(u8::is_ascii_digit) && port.len() <= 5
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_HEADERS, Present, Refused, is_authority};
+    use super::{Found, MAX_HEADERS, Refused, is_authority};
     use http::uri::PathAndQuery;
     use http::{Method, Request, Uri, Version};
     use proptest::prelude::*;
@@ -147,7 +160,7 @@ mod tests {
     }
 
     fn check(request: &Request<()>) -> Result<(), Refused> {
-        super::check(Present::of(request.headers()), request)
+        super::check(&Found::of(request.headers()), request)
     }
 
     #[track_caller]

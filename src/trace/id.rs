@@ -5,7 +5,17 @@
 
 use std::fmt;
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Each byte in hex. A table of pairs, because every request has 48 bytes written so.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// Identifies one trace: 4 bytes of time (seconds since 1970 where X-Ray made it) and 12 random bytes; never all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,9 +157,8 @@ pub(super) fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 fn write_hex(bytes: &[u8], out: &mut [u8]) {
-    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
+    for (&byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
     }
 }
 

@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(in crate::proxy) enum Outbound {
     /// Nothing.
     Empty,
-    /// The client's.
-    Client(Upload),
+    /// The client's. Boxed: a request is moved often on its way out, and most have no body.
+    Client(Box<Upload>),
     /// The client's, once the application asks for it.
     Gated(Box<Gated>),
     /// One of these, where somebody has to know whose turn it is.
@@ -71,7 +71,7 @@ impl Stall {
 /// A body that nobody has asked for yet.
 pub(in crate::proxy) struct Gated {
     /// Gone when the application answered without it: that tells the client's side that it is not wanted.
-    client: Option<Upload>,
+    client: Option<Box<Upload>>,
     gate: Gate,
     patience: Pin<Box<Sleep>>,
 }
@@ -101,7 +101,7 @@ impl Outbound {
     }
 
     /// A body that waits at the gate.
-    pub(in crate::proxy) fn gated(client: Upload, gate: Gate) -> Outbound {
+    pub(in crate::proxy) fn gated(client: Box<Upload>, gate: Gate) -> Outbound {
         Outbound::Gated(Box::new(Gated { client: Some(client), gate, patience: Box::pin(sleep(PATIENCE)) }))
     }
 }
