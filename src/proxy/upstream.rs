@@ -15,17 +15,18 @@ mod dial;
 mod outbound;
 mod sending;
 mod turn;
+mod wire;
 
 use super::Shared;
 use super::connection::Tick;
 use crate::config::{Scheme, Target};
 use crate::telemetry::{UpstreamError, WorkerTally};
-use dial::{Dialled, Dialler};
+use dial::{Dialled, Dialler, Http1};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::Future;
@@ -34,23 +35,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
+use wire::Memory;
 
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
 pub(super) use sending::Reply;
-use sending::{Again, Answered, Rest, Sending, Sent, copy_if_repeatable};
+use sending::{Again, Answered, Repeat, Rest, Sending, Sent};
 use turn::Silent;
 
 /// How long an unused connection is kept, in ticks of a second.
 const IDLE_LIMIT: Tick = 3;
 /// How many unused connections a worker keeps.
 const MAX_IDLE: usize = 1024;
+/// How long a connection that failed may take to close before what it said last is given up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Requests at one time on a connection of HTTP/2; RFC 9113 asks servers to allow as many.
 const MAX_STREAMS: usize = 100;
 
 /// A connection on loan.
 enum Sender {
-    Http1(http1::SendRequest<Outbound>),
+    Http1(Http1),
     Http2(http2::SendRequest<Outbound>, Place),
 }
 
@@ -62,7 +67,7 @@ pub(super) struct Lease {
 }
 
 enum Held {
-    Http1(http1::SendRequest<Outbound>),
+    Http1(Http1),
     Http2 { _place: Place },
 }
 
@@ -123,7 +128,7 @@ pub(super) struct Pool {
     /// What the target is called in `Host` and `:authority` where the client named none.
     authority: HeaderValue,
     /// The most recently used last, with the tick of its return.
-    idle: RefCell<Vec<(http1::SendRequest<Outbound>, Tick)>>,
+    idle: RefCell<Vec<(Http1, Tick)>>,
     multiplexed: RefCell<Vec<Multiplexed>>,
     /// Held while a connection is opened that others may share, so that a crowd opens one and not many.
     opening: Mutex<()>,
@@ -166,10 +171,10 @@ impl Pool {
         let again = Again { pool: Rc::clone(self), gate, speak, now, tally: Arc::clone(tally) };
         match self.checkout(now, speak) {
             Some(sender) => {
-                // The copy is made only where a dead connection is to be expected and the request may be repeated.
-                let copy = copy_if_repeatable(&request).map(Box::new);
+                // Made ready only where a dead connection is to be expected.
+                let repeat = Repeat::of(&request, &sender);
                 let (sent, held) = self.hand(sender, request);
-                Sending::Pooled { sent, rest: Some(Rest { held, copy, again }) }
+                Sending::Pooled { sent, rest: Some(Rest { held, repeat, again }) }
             }
             None => Sending::fresh(request, again),
         }
@@ -183,6 +188,37 @@ impl Pool {
         tally: Arc<WorkerTally>,
     ) -> Result<(Response<Incoming>, Held), Failed> {
         let sender = self.connect(now, speak, &tally).await?;
+        self.hand_for_good(sender, request).await
+    }
+
+    /// Sends a request again that was written to a connection of HTTP/1 which had died, as its memory has it; if it has
+    /// nothing, what failed has failed.
+    async fn send_again(
+        self: Rc<Self>,
+        memory: Memory,
+        failed: Failed,
+        tally: Arc<WorkerTally>,
+    ) -> Result<(Response<Incoming>, Held), Failed> {
+        // The connection has failed and is about to end, but closing it may take a word from the other side.
+        let said = timeout(LAST_WORDS, memory.said()).await.ok().flatten();
+        let Some((method, said)) = said.and_then(|said| Some((said.method()?, said))) else {
+            return Err(failed);
+        };
+        tally.retries.add(1);
+        let Dialled::Http1(http1) = self.dialler.dial(Speak::Http1, Some(said), &tally).await? else {
+            return Err(failed);
+        };
+        let mut request = Request::new(Outbound::Empty);
+        *request.method_mut() = method;
+        self.hand_for_good(Sender::Http1(http1), request).await
+    }
+
+    /// Gives a request to a fresh connection, and waits for the answer's head.
+    async fn hand_for_good(
+        &self,
+        sender: Sender,
+        request: Request<Outbound>,
+    ) -> Result<(Response<Incoming>, Held), Failed> {
         let (sent, held) = self.hand(sender, request);
         match sent.await {
             Ok(Ok(response)) => Ok((response, held)),
@@ -199,9 +235,9 @@ impl Pool {
     ) -> (impl Future<Output = Result<Answered, Silent>> + use<>, Held) {
         let limit = self.response_timeout.map(|limit| (limit, request.body_mut().timed()));
         let (sent, held) = match sender {
-            Sender::Http1(mut sender) => {
+            Sender::Http1(mut http1) => {
                 self.fit_http1(&mut request);
-                (Sent::Http1 { sent: sender.try_send_request(request) }, Held::Http1(sender))
+                (Sent::Http1 { sent: http1.sender.try_send_request(request) }, Held::Http1(http1))
             }
             Sender::Http2(mut sender, place) => {
                 self.fit_http2(&mut request);
@@ -217,11 +253,11 @@ impl Pool {
     /// Takes a connection back whose answer is complete.
     pub(super) fn give_back(&self, lease: Lease, now: Tick) {
         let mut idle = self.idle.borrow_mut();
-        if let Held::Http1(sender) = lease.held
-            && !sender.is_closed()
+        if let Held::Http1(http1) = lease.held
+            && !http1.sender.is_closed()
             && idle.len() < MAX_IDLE
         {
-            idle.push((sender, now));
+            idle.push((http1, now));
         }
     }
 
@@ -229,7 +265,7 @@ impl Pool {
     pub(super) fn sweep(&self, now: Tick) {
         self.idle
             .borrow_mut()
-            .retain(|(sender, since)| !sender.is_closed() && now.saturating_sub(*since) <= IDLE_LIMIT);
+            .retain(|(http1, since)| !http1.sender.is_closed() && now.saturating_sub(*since) <= IDLE_LIMIT);
         self.multiplexed.borrow_mut().retain(|connection| {
             if connection.taken.get() > 0 {
                 connection.used.set(now);
@@ -242,11 +278,11 @@ impl Pool {
     fn checkout(&self, now: Tick, speak: Speak) -> Option<Sender> {
         let mut idle = self.idle.borrow_mut();
         while let Some(position) =
-            idle.iter().rposition(|(sender, _)| sender.is_ready() || sender.is_closed())
+            idle.iter().rposition(|(http1, _)| http1.sender.is_ready() || http1.sender.is_closed())
         {
-            let (sender, since) = idle.remove(position);
-            if sender.is_ready() && now.saturating_sub(since) <= IDLE_LIMIT {
-                return Some(Sender::Http1(sender));
+            let (http1, since) = idle.remove(position);
+            if http1.sender.is_ready() && now.saturating_sub(since) <= IDLE_LIMIT {
+                return Some(Sender::Http1(http1));
             }
         }
         if speak == Speak::Http1 {
@@ -265,8 +301,8 @@ impl Pool {
         if shared && let Some(sender) = self.checkout(now, speak) {
             return Ok(sender);
         }
-        Ok(match self.dialler.dial(speak, tally).await? {
-            Dialled::Http1(sender) => Sender::Http1(sender),
+        Ok(match self.dialler.dial(speak, None, tally).await? {
+            Dialled::Http1(http1) => Sender::Http1(http1),
             Dialled::Http2(sender) => {
                 let taken = Rc::new(Cell::new(0));
                 let place = Place::take(&taken);

@@ -200,6 +200,37 @@ fn a_get_that_meets_a_dead_pooled_connection_is_sent_once_more() {
 }
 
 #[test]
+fn what_is_sent_once_more_is_the_same_to_the_letter() {
+    let heavy = "v".repeat(60_000);
+    let requests = [
+        Request::get("/q?a=b").header("X-Odd-CASE", "1").header("x-odd-case", "2").header("Accept", "*/*"),
+        Request::new("HEAD", "/head").header("X-Mine", ""),
+        Request::get("/heavy").header("X-Heavy", &heavy),
+    ];
+    for request in requests {
+        let world = dying_after_the_first(Answer::reset_at_once());
+        let mut client = world.sidecar.client();
+        assert_eq!(client.send(&Request::get("/first")).status, 200);
+        assert_eq!(client.send(&request).status, 200);
+        let seen = world.upstream.seen();
+        let [_, lost, again] = &seen[..] else { panic!("{} requests", seen.len()) };
+        assert_eq!(String::from_utf8_lossy(&lost.head), String::from_utf8_lossy(&again.head));
+        assert_eq!(client.send(&Request::get("/next")).status, 200, "and the connection goes on");
+    }
+}
+
+#[test]
+fn an_answer_that_has_begun_is_not_asked_for_again() {
+    for begun in ["HTTP/1.1 200 OK\r\nContent-", "nonsense\r\n\r\n"] {
+        let world = dying_after_the_first(Answer::raw(begun).then_close());
+        let mut client = world.sidecar.client();
+        assert_eq!(client.send(&Request::get("/first")).status, 200);
+        assert_eq!(client.send(&Request::get("/second")).status, 502);
+        assert_eq!(world.upstream.n_seen(), 2, "{begun:?}");
+    }
+}
+
+#[test]
 fn a_get_is_sent_again_only_once() {
     let world = World::scripted(|seen| match (seen.connection, seen.turn) {
         (0, 0) => Answer::ok(),

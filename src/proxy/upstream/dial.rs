@@ -1,6 +1,7 @@
 //! Opens a connection to the application and learns what is spoken on it.
 
 use super::outbound::Outbound;
+use super::wire::{Memory, Said, Wire};
 use super::{Failed, classify};
 use crate::config::{Scheme, Target};
 use crate::proxy::stream::Stream;
@@ -32,8 +33,14 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// A fresh connection, by what is spoken on it.
 pub(super) enum Dialled {
-    Http1(http1::SendRequest<Outbound>),
+    Http1(Http1),
     Http2(http2::SendRequest<Outbound>),
+}
+
+/// A connection of HTTP/1, to send requests on.
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<Outbound>,
+    pub(super) memory: Memory,
 }
 
 /// Which protocols will do.
@@ -89,14 +96,20 @@ impl Dialler {
         }
     }
 
-    /// Connects, agrees on a protocol, and leaves a task behind that carries the connection.
-    pub(super) async fn dial(&self, speak: Speak, tally: &WorkerTally) -> Result<Dialled, Failed> {
+    /// Connects, agrees on a protocol, and leaves a task behind that carries the connection. What was said elsewhere in
+    /// vain takes the place of the first request.
+    pub(super) async fn dial(
+        &self,
+        speak: Speak,
+        first: Option<Said>,
+        tally: &WorkerTally,
+    ) -> Result<Dialled, Failed> {
         let deadline = Instant::now() + self.connect_timeout;
         let stream = self.connect(deadline).await?;
         self.seen.set(true);
         let _ = stream.set_nodelay(true);
         match self.target.scheme {
-            Scheme::Http => self.speak_http1(Stream::plain(stream)).await,
+            Scheme::Http => self.speak_http1(Stream::plain(stream), first).await,
             Scheme::H2c if speak == Speak::Http1 => {
                 let detail = "an upgrade needs HTTP/1.1".to_owned();
                 Err(Failed { error: UpstreamError::Protocol, detail })
@@ -109,7 +122,11 @@ impl Dialler {
                     self.chose_http2.set(chose_http2);
                 }
                 let stream = Stream::tls(stream);
-                if chose_http2 { self.speak_http2(stream).await } else { self.speak_http1(stream).await }
+                if chose_http2 {
+                    self.speak_http2(stream).await
+                } else {
+                    self.speak_http1(stream, first).await
+                }
             }
         }
     }
@@ -148,14 +165,15 @@ impl Dialler {
         result
     }
 
-    async fn speak_http1(&self, stream: Stream) -> Result<Dialled, Failed> {
-        let handshake = self.http1.handshake(TokioIo::new(stream)).await;
+    async fn speak_http1(&self, stream: Stream, first: Option<Said>) -> Result<Dialled, Failed> {
+        let (wire, memory) = Wire::new(stream, first);
+        let handshake = self.http1.handshake(TokioIo::new(wire)).await;
         let (sender, connection) = handshake.map_err(|error| classify(&error))?;
         tokio::task::spawn_local(async move {
             // Its errors reach whoever waits for an answer on it.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Dialled::Http1(sender))
+        Ok(Dialled::Http1(Http1 { sender, memory }))
     }
 
     async fn speak_http2(&self, stream: Stream) -> Result<Dialled, Failed> {

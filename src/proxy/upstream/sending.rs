@@ -11,7 +11,8 @@
 
 use super::outbound::{Gate, Outbound};
 use super::turn::{self, Silent, Turn};
-use super::{Failed, Held, Lease, Pool, Speak, Tick, classify};
+use super::wire::Memory;
+use super::{Failed, Held, Lease, Pool, Sender, Speak, Tick, classify};
 use crate::telemetry::WorkerTally;
 use http::{Method, Request, Response};
 use http_body::Body;
@@ -42,9 +43,31 @@ pin_project! {
 /// What a request on a pooled connection needs for its end.
 pub(super) struct Rest {
     pub(super) held: Held,
-    /// The request, if it may be repeated.
-    pub(super) copy: Option<Box<Request<Outbound>>>,
+    pub(super) repeat: Repeat,
     pub(super) again: Again,
+}
+
+/// Whether a request may be sent twice, and who can say it again.
+pub(super) enum Repeat {
+    Never,
+    /// The connection of HTTP/1 itself remembers it.
+    Remembered,
+    /// One of HTTP/2 carries many, and remembers none.
+    Copied(Box<Request<Outbound>>),
+}
+
+impl Repeat {
+    /// Sees to it that the request that is about to be sent on this connection can be sent again, if it may be.
+    pub(super) fn of(request: &Request<Outbound>, sender: &Sender) -> Repeat {
+        match sender {
+            _ if !is_repeatable(request) => Repeat::Never,
+            Sender::Http1(http1) => {
+                http1.memory.arm();
+                Repeat::Remembered
+            }
+            Sender::Http2(..) => Repeat::Copied(Box::new(copy(request))),
+        }
+    }
 }
 
 /// What it takes to send a request on a fresh connection.
@@ -61,6 +84,17 @@ impl<S> Sending<S> {
         let Again { pool, gate, speak, now, tally } = again;
         Sending::Fresh { sent: Box::pin(pool.send_fresh(request, speak, now, tally)), gate }
     }
+
+    fn retry(request: Request<Outbound>, again: Again) -> Sending<S> {
+        again.tally.retries.add(1);
+        Sending::fresh(request, again)
+    }
+
+    /// Sends what a connection that failed remembers, or fails as it did.
+    fn from_memory(memory: Memory, failed: Failed, again: Again) -> Sending<S> {
+        let Again { pool, gate, tally, .. } = again;
+        Sending::Fresh { sent: Box::pin(pool.send_again(memory, failed, tally)), gate }
+    }
 }
 
 impl<S: Future<Output = Result<Answered, Silent>>> Future for Sending<S> {
@@ -70,7 +104,7 @@ impl<S: Future<Output = Result<Answered, Silent>>> Future for Sending<S> {
         if let SendingProjected::Pooled { sent, rest } = self.as_mut().project() {
             let sent = ready!(sent.poll(cx));
             // It is there until the answer is.
-            let Some(Rest { held, copy, again }) = rest.take() else { return Poll::Pending };
+            let Some(Rest { held, repeat, again }) = rest.take() else { return Poll::Pending };
             let mut failed = match sent {
                 Ok(Ok(response)) => return Poll::Ready(Ok(Lease::new(response, held, again.gate))),
                 // It may yet do what it was asked: to ask again could do it twice.
@@ -78,11 +112,16 @@ impl<S: Future<Output = Result<Answered, Silent>>> Future for Sending<S> {
                 Ok(Err(failed)) => failed,
             };
             // Never written, or written to a connection that was already dead: once more, on a fresh one.
-            let Some(request) = failed.take_message().or(copy.map(|copy| *copy)) else {
-                return Poll::Ready(Err(classify(&failed.into_error())));
-            };
-            again.tally.retries.add(1);
-            self.set(Sending::fresh(request, again));
+            let request = failed.take_message();
+            match (request, repeat, held) {
+                (Some(request), ..) => self.set(Sending::retry(request, again)),
+                (None, Repeat::Copied(request), _) => self.set(Sending::retry(*request, again)),
+                (None, Repeat::Remembered, Held::Http1(http1)) => {
+                    let failed = classify(&failed.into_error());
+                    self.set(Sending::from_memory(http1.memory, failed, again));
+                }
+                (None, ..) => return Poll::Ready(Err(classify(&failed.into_error()))),
+            }
         }
         match self.project() {
             SendingProjected::Pooled { .. } => Poll::Pending,
@@ -137,20 +176,21 @@ where
     }
 }
 
-/// A copy of a request that may be sent twice: an idempotent method and no body.
-pub(super) fn copy_if_repeatable(request: &Request<Outbound>) -> Option<Request<Outbound>> {
+/// Whether a request may be sent twice: an idempotent method and no body.
+fn is_repeatable(request: &Request<Outbound>) -> bool {
     let idempotent = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
     );
-    if !idempotent || !request.body().is_end_stream() {
-        return None;
-    }
+    idempotent && request.body().is_end_stream()
+}
+
+fn copy(request: &Request<Outbound>) -> Request<Outbound> {
     let mut copy = Request::new(Outbound::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
+    copy
 }
