@@ -63,7 +63,10 @@ impl Body for Watched {
                 return Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))));
             }
         };
-        let polled = Pin::new(body).poll_frame(cx);
+        let polled = match lease {
+            Some(lease) => lease.take(body, cx),
+            None => Pin::new(body).poll_frame(cx),
+        };
         match &polled {
             Poll::Pending => {
                 if let Some(exchange) = &this.exchange {

@@ -11,6 +11,7 @@
 //! turns out to be dead is told apart by whether the request had been written. A connection of HTTP/1 carries one request
 //! at a time, one of HTTP/2 up to [`MAX_STREAMS`].
 
+mod bell;
 mod dial;
 mod outbound;
 mod sending;
@@ -21,18 +22,22 @@ use super::Shared;
 use super::connection::Tick;
 use crate::config::{Scheme, Target};
 use crate::telemetry::{UpstreamError, WorkerTally};
+use bytes::Bytes;
 use dial::{Dialled, Dialler, Http1};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::Future;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -59,6 +64,9 @@ enum Sender {
     Http2(http2::SendRequest<Outbound>, Place),
 }
 
+/// A piece of an answer's body.
+pub(super) type Piece = Result<Frame<Bytes>, hyper::Error>;
+
 /// A connection in use, until the answer is complete: one of HTTP/1 goes back into the pool then, of one of HTTP/2 a
 /// place becomes free.
 pub(super) struct Lease {
@@ -72,6 +80,15 @@ enum Held {
 }
 
 impl Lease {
+    /// Takes the next piece of the answer's body.
+    pub(super) fn take(&self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let mut take = |body: &mut Incoming| Pin::new(body).poll_frame(cx);
+        match &self.held {
+            Held::Http1(http1) => http1.bell.muffled(body, take, |body| body.is_end_stream()),
+            Held::Http2 { .. } => take(body),
+        }
+    }
+
     fn new(response: Response<Incoming>, held: Held, gate: Option<Gate>) -> (Response<Incoming>, Lease) {
         let gate = gate.map(|gate| {
             gate.answered();

@@ -1,5 +1,6 @@
 //! Opens a connection to the application and learns what is spoken on it.
 
+use super::bell::{Bell, Belled};
 use super::outbound::Outbound;
 use super::wire::{Memory, Said, Wire};
 use super::{Failed, classify};
@@ -41,6 +42,7 @@ pub(super) enum Dialled {
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<Outbound>,
     pub(super) memory: Memory,
+    pub(super) bell: Arc<Bell>,
 }
 
 /// Which protocols will do.
@@ -169,11 +171,10 @@ impl Dialler {
         let (wire, memory) = Wire::new(stream, first);
         let handshake = self.http1.handshake(TokioIo::new(wire)).await;
         let (sender, connection) = handshake.map_err(|error| classify(&error))?;
-        tokio::task::spawn_local(async move {
-            // Its errors reach whoever waits for an answer on it.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(Dialled::Http1(Http1 { sender, memory }))
+        let bell = Arc::default();
+        // Its errors reach whoever waits for an answer on it.
+        tokio::task::spawn_local(Belled::new(connection.with_upgrades(), &bell));
+        Ok(Dialled::Http1(Http1 { sender, memory, bell }))
     }
 
     async fn speak_http2(&self, stream: Stream) -> Result<Dialled, Failed> {
