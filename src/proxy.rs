@@ -14,6 +14,7 @@
 mod accept;
 mod access;
 mod answers;
+mod bell;
 mod body;
 mod caught;
 mod connection;

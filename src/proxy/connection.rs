@@ -19,9 +19,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use super::bell::Bell;
 use crate::telemetry::Refusal;
 use hyper::body::{Body, Incoming};
 use hyper::rt::bounds::Http2ServerConnExec;
@@ -95,6 +96,8 @@ pub(super) struct ConnectionState {
     since: AtomicU32,
     order: AtomicU8,
     waker: Mutex<Option<Waker>>,
+    /// Of a connection of HTTP/1; of others nobody rings it.
+    bell: Bell,
 }
 
 impl ConnectionState {
@@ -106,6 +109,7 @@ impl ConnectionState {
             since: AtomicU32::new(now),
             order: AtomicU8::new(Order::Carry as u8),
             waker: Mutex::new(None),
+            bell: Bell::default(),
         }
     }
 
@@ -157,6 +161,22 @@ impl ConnectionState {
     }
 }
 
+impl AsRef<Bell> for ConnectionState {
+    fn as_ref(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+impl Wake for ConnectionState {
+    fn wake(self: Arc<ConnectionState>) {
+        self.bell.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<ConnectionState>) {
+        self.bell.ring();
+    }
+}
+
 /// Notes, from wherever a request is, what its connection is doing.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
@@ -186,6 +206,11 @@ impl Progress {
             tick: Arc::clone(&self.tick),
             stream: Some(Arc::new(stream)),
         }
+    }
+
+    /// What wakes the connection.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.state.bell
     }
 
     /// Whether this is of one request among several.

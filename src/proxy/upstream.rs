@@ -11,7 +11,6 @@
 //! turns out to be dead is told apart by whether the request had been written. A connection of HTTP/1 carries one request
 //! at a time, one of HTTP/2 up to [`MAX_STREAMS`].
 
-mod bell;
 mod dial;
 mod outbound;
 mod sending;
@@ -82,10 +81,9 @@ enum Held {
 impl Lease {
     /// Takes the next piece of the answer's body.
     pub(super) fn take(&self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        let mut take = |body: &mut Incoming| Pin::new(body).poll_frame(cx);
         match &self.held {
-            Held::Http1(http1) => http1.bell.muffled(body, take, |body| body.is_end_stream()),
-            Held::Http2 { .. } => take(body),
+            Held::Http1(http1) => http1.bell.take(body, cx),
+            Held::Http2 { .. } => Pin::new(body).poll_frame(cx),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Opens a connection to the application and learns what is spoken on it.
 
-use super::bell::{Bell, Belled};
 use super::outbound::Outbound;
 use super::wire::{Memory, Said, Wire};
 use super::{Failed, classify};
 use crate::config::{Scheme, Target};
+use crate::proxy::bell::{Bell, Belled};
 use crate::proxy::stream::Stream;
 use crate::proxy::{LocalExecutor, Shared};
 use crate::telemetry::{Handshake, TlsSide, UpstreamError, WorkerTally};

@@ -178,7 +178,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = self.progress.bell().take(&mut self.body, cx);
         // Being polled means that the application can take more: only now does the client keep us waiting.
         self.progress.enter(if polled.is_pending() { Phase::Client } else { Phase::Application });
         if let Some(stall) = &mut self.stall {
