@@ -107,6 +107,7 @@ fn what_hyper_reads_generously_goes_on_as_one_clean_request() {
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
             "hi",
         ),
+        ("a fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", ""),
         ("an absolute target", "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", ""),
         (
             "a chunk extension",
