@@ -196,7 +196,8 @@ class Calls:
         self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
         self.assertLess(time.monotonic() - start, 5)
         self.assertTrue(self.application.cancelled.wait(world.DEADLINE), "the application is told")
-        self.assertTrue(0 < self.application.time_left <= 0.5, self.application.time_left)
+        # gRPC rounds up what it writes of a deadline, and the other side reads it by a clock of its own.
+        self.assertTrue(0 < self.application.time_left <= 0.55, self.application.time_left)
         document = self.document()
         # Both sides know the deadline. If the client gives up first, nobody is at fault.
         if "client_closed" in document["annotations"]:
