@@ -6,7 +6,6 @@
 //! ```
 
 use super::answers;
-use super::bell::Belled;
 use super::caught::Caught;
 use super::connection::{Carried, ConnectionState, Phase, Progress, ToItsEnd};
 use super::headers::Peer;
@@ -210,7 +209,7 @@ async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpS
                 Caught::new(serve, Rc::clone(&serving))
             });
             let connection = worker.protocols.http1.serve_connection(socket, service).with_upgrades();
-            Carried::new(Belled::new(connection, &state), state).await
+            Carried::new(connection, state).await
         }
         Protocol::Http2 => {
             // A client may connect long before it has a request.

@@ -5,7 +5,6 @@
 //!
 //! All of it happens on one worker. What is atomic here is so because wakers must be.
 
-use super::connection::Finish;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -41,19 +40,25 @@ impl Bell {
         taken
     }
 
+    /// The task that it wakes, as of its first turn: a task's waker stays good for the task's whole life.
+    pub(super) fn belongs_to(&self, task: &Waker) {
+        self.task.get_or_init(|| task.clone());
+    }
+
     /// Wakes the task, now or after what is being taken.
     pub(super) fn ring(&self) {
         if self.muffled.load(Ordering::Relaxed) {
             self.rang.store(true, Ordering::Relaxed);
-        } else if let Some(task) = self.task.get() {
-            task.wake_by_ref();
+        } else {
+            self.wake_task();
         }
     }
-}
 
-impl AsRef<Bell> for Bell {
-    fn as_ref(&self) -> &Bell {
-        self
+    /// Wakes the task, whatever is being taken.
+    pub(super) fn wake_task(&self) {
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
     }
 }
 
@@ -68,35 +73,28 @@ impl Wake for Bell {
 }
 
 pin_project! {
-    /// A task's future, woken by its bell or by what has it.
-    pub(super) struct Belled<F, W> {
+    /// A task's future, woken by its bell.
+    pub(super) struct Belled<F> {
         #[pin]
         future: F,
-        bell: Arc<W>,
+        bell: Arc<Bell>,
         waker: Waker,
     }
 }
 
-impl<F, W: Wake + Send + Sync + 'static> Belled<F, W> {
-    pub(super) fn new(future: F, bell: &Arc<W>) -> Belled<F, W> {
+impl<F> Belled<F> {
+    pub(super) fn new(future: F, bell: &Arc<Bell>) -> Belled<F> {
         Belled { future, bell: Arc::clone(bell), waker: Waker::from(Arc::clone(bell)) }
     }
 }
 
-impl<F: Future, W: AsRef<Bell>> Future for Belled<F, W> {
+impl<F: Future> Future for Belled<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // A task's waker stays good for the task's whole life, so the first one will do.
-        (**this.bell).as_ref().task.get_or_init(|| cx.waker().clone());
+        this.bell.belongs_to(cx.waker());
         this.future.poll(&mut Context::from_waker(this.waker))
-    }
-}
-
-impl<F: Finish, W: AsRef<Bell>> Finish for Belled<F, W> {
-    fn finish(self: Pin<&mut Self>) {
-        self.project().future.finish();
     }
 }
 

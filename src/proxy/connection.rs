@@ -17,8 +17,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -95,8 +95,7 @@ pub(super) struct ConnectionState {
     unsaid: AtomicU8,
     since: AtomicU32,
     order: AtomicU8,
-    waker: Mutex<Option<Waker>>,
-    /// Of a connection of HTTP/1; of others nobody rings it.
+    /// Wakes whoever carries the connection.
     bell: Bell,
 }
 
@@ -108,7 +107,6 @@ impl ConnectionState {
             unsaid: AtomicU8::new(0),
             since: AtomicU32::new(now),
             order: AtomicU8::new(Order::Carry as u8),
-            waker: Mutex::new(None),
             bell: Bell::default(),
         }
     }
@@ -152,18 +150,9 @@ impl ConnectionState {
     fn tell(&self, order: Order) -> bool {
         let news = self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8;
         if news {
-            let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            self.bell.wake_task();
         }
         news
-    }
-}
-
-impl AsRef<Bell> for ConnectionState {
-    fn as_ref(&self) -> &Bell {
-        &self.bell
     }
 }
 
@@ -335,12 +324,14 @@ pub(super) struct Carried<C> {
     connection: Pin<Box<C>>,
     state: Arc<ConnectionState>,
     heard: u8,
-    registered: bool,
+    /// The state's bell.
+    waker: Waker,
 }
 
 impl<C: Finish> Carried<C> {
     pub(super) fn new(connection: C, state: Arc<ConnectionState>) -> Carried<C> {
-        Carried { connection: Box::pin(connection), state, heard: Order::Carry as u8, registered: false }
+        let waker = Waker::from(Arc::clone(&state));
+        Carried { connection: Box::pin(connection), state, heard: Order::Carry as u8, waker }
     }
 }
 
@@ -350,11 +341,8 @@ impl<C: Finish> Future for Carried<C> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if !this.registered {
-            // A task's waker stays good for the task's whole life, so once is enough.
-            *this.state.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-            this.registered = true;
-        }
+        this.state.bell.belongs_to(cx.waker());
+        let cx = &mut Context::from_waker(&this.waker);
         let order = this.state.order.load(Ordering::Relaxed);
         if order != this.heard {
             this.heard = order;
