@@ -4,7 +4,8 @@
 //!         bytes            head complete             last byte
 //!   Idle ───────► ReadingHead ─────► Application ⇄ Client ───────► Idle
 //!     │ 75 s          │ 10 s              │           │ 30 s
-//!     └─► close       └─► cut             └ no limit  └─► cut
+//!     └─► close       └─► cut             ├ no limit  └─► cut
+//!                                         └─► Tunnel, by a 101
 //! ```
 //!
 //! The application has no limit: a request may take long and a stream may be silent. Whoever wants one for the head of an
@@ -54,6 +55,8 @@ pub(super) enum Phase {
     Application,
     /// The client owes us more of its body, or has not yet taken the bytes it was given.
     Client,
+    /// It carries something else than HTTP by now, which has no limits and no end that we would know.
+    Tunnel,
 }
 
 /// What bytes that came belong to.
@@ -62,6 +65,7 @@ pub(super) enum Arrival {
     HeadBegins,
     Head,
     Body,
+    Tunnel,
 }
 
 /// What a connection is told to do.
@@ -227,6 +231,7 @@ impl Progress {
                 Arrival::HeadBegins
             }
             phase if phase == Phase::ReadingHead as u8 => Arrival::Head,
+            phase if phase == Phase::Tunnel as u8 => Arrival::Tunnel,
             _ => Arrival::Body,
         }
     }
@@ -381,6 +386,7 @@ mod tests {
         check(Phase::Idle, 76, Order::Finish);
         check(Phase::Idle, 86, Order::Cut);
         check(Phase::Application, 100_000, Order::Carry);
+        check(Phase::Tunnel, 100_000, Order::Carry);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use super::answers;
 use super::body::Watched;
-use super::connection::Progress;
+use super::connection::{Phase, Progress};
 use super::exchange::{Asked, Exchange, is_stream_of_messages};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::present::{Found, Present};
@@ -131,7 +131,7 @@ pub(super) fn answer(forwarded: Forwarded, reply: Reply) -> Response<Watched> {
     let refused_upgrade = upgrade.is_some();
     let mut response = match reply {
         Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            return switch(&worker, exchange, upgrade, response);
+            return switch(&worker, &progress, exchange, upgrade, response);
         }
         Ok((response, lease)) => {
             let came = worker.clock.nanos();
@@ -173,6 +173,7 @@ fn close_after(progress: &Progress, version: Version, response: &mut Response<Wa
 /// Lets a client and the application speak what they agreed on, or says that they did not.
 fn switch(
     worker: &Rc<Worker>,
+    progress: &Progress,
     mut exchange: Box<Exchange>,
     upgrade: Option<Box<tunnel::Asked>>,
     mut response: Response<Incoming>,
@@ -188,6 +189,7 @@ fn switch(
     upgrade.open(worker, &mut response);
     // The hop ends here: what follows is no HTTP, and may last for days.
     exchange.complete();
+    progress.enter(Phase::Tunnel);
     let (mut parts, _) = response.into_parts();
     headers::remove_hop_by_hop(present, &mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -31,6 +31,8 @@ enum Watch {
     Heads(Head),
     /// HTTP/2: what is a request is told by the streams; the frames between them are counted.
     Frames(Box<Frames>),
+    /// A tunnel: nothing that comes is ours to look at, and no room for heads is taken.
+    Nothing,
 }
 
 /// The frames of a connection of HTTP/2.
@@ -68,6 +70,10 @@ impl Socket {
                     Arrival::HeadBegins => head.begin(),
                     Arrival::Head => {}
                     Arrival::Body => return Ok(()),
+                    Arrival::Tunnel => {
+                        self.watch = Watch::Nothing;
+                        return Ok(());
+                    }
                 }
                 match head.grow(bytes.len()) {
                     Room::Enough => Ok(()),
@@ -82,6 +88,7 @@ impl Socket {
                 frames.tally.refused(Refusal::Flood);
                 Stop::Flood
             }),
+            Watch::Nothing => Ok(()),
         }
     }
 
