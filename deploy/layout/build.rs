@@ -7,7 +7,8 @@ use std::env::{VarError, var};
 fn main() -> Result<(), VarError> {
     println!("cargo:rerun-if-changed=deploy/layout/build.rs");
     println!("cargo:rerun-if-changed=deploy/layout/order.ld");
-    if var("CARGO_CFG_TARGET_OS")? == "linux" && var("OPT_LEVEL")? != "0" {
+    let is_wanted = var("CARGO_FEATURE_LAYOUT").is_ok();
+    if is_wanted && var("CARGO_CFG_TARGET_OS")? == "linux" && var("OPT_LEVEL")? != "0" {
         // Two arguments in one, so that a path with a comma or a space in it stays one.
         println!("cargo:rustc-link-arg-bins=-T{}/deploy/layout/order.ld", var("CARGO_MANIFEST_DIR")?);
     }
