@@ -1,4 +1,4 @@
-//! One client connection: its state, and the future that carries it.
+//! One client connection: its state, and what its limits are.
 //!
 //! ```text
 //!         bytes            head complete             last byte
@@ -15,21 +15,18 @@
 //! Limits are kept by a sweep once a second instead of by timers: a request costs a few relaxed stores, and no timer is
 //! armed or moved on the hot path. hyper's own header timer also runs on idle connections and so cannot tell a slow
 //! sender from a quiet one.
+//!
+//! Who was answered before its body had come to an end is lingered for, up to 30 s, before its connection is closed.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+mod carried;
 
 use super::bell::Bell;
 use crate::telemetry::Refusal;
-use hyper::body::{Body, Incoming};
-use hyper::rt::bounds::Http2ServerConnExec;
-use hyper::rt::{Read, Write};
-use hyper::server::conn::{http1, http2};
-use hyper::service::HttpService;
+pub(super) use carried::{Carried, ToItsEnd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::task::Wake;
+use std::time::Duration;
 
 /// Time, in seconds of the worker's sweep; good enough for limits of ten seconds and more.
 pub(super) type Tick = u32;
@@ -38,6 +35,8 @@ pub(super) type Tick = u32;
 const HEAD_LIMIT: Tick = 10;
 /// How long a connection may be without a request; application load balancers keep theirs 60 s.
 const IDLE_LIMIT: Tick = 75;
+/// How long a client that has its answer may go on sending the body that nobody wants.
+const LINGER_LIMIT: Tick = 30;
 /// How long a body may stand still because of the client, in either direction.
 const STALL_LIMIT: Tick = 30;
 /// The same as time, for a stream of HTTP/2, which no sweep sees.
@@ -55,6 +54,8 @@ pub(super) enum Phase {
     Application,
     /// The client owes us more of its body, or has not yet taken the bytes it was given.
     Client,
+    /// The client has its answer and our end, and has not yet said the end of its body.
+    Lingering,
     /// It carries something else than HTTP by now, which has no limits and no end that we would know.
     Tunnel,
 }
@@ -97,6 +98,8 @@ pub(super) struct ConnectionState {
     phase: AtomicU8,
     /// An [`Unsaid`], or 0. It stays: after a body that broke off nothing comes on a connection of HTTP/1.
     unsaid: AtomicU8,
+    /// The present request has a body whose end has not come.
+    owes_body: AtomicBool,
     since: AtomicU32,
     order: AtomicU8,
     /// Wakes whoever carries the connection.
@@ -109,6 +112,7 @@ impl ConnectionState {
             // A connection that never sends a byte is a slow sender, not an idle client.
             phase: AtomicU8::new(Phase::ReadingHead as u8),
             unsaid: AtomicU8::new(0),
+            owes_body: AtomicBool::new(false),
             since: AtomicU32::new(now),
             order: AtomicU8::new(Order::Carry as u8),
             bell: Bell::default(),
@@ -147,6 +151,10 @@ impl ConnectionState {
         }
         if phase == Phase::Idle as u8 && age > IDLE_LIMIT {
             self.finish();
+        }
+        if phase == Phase::Lingering as u8 && age > LINGER_LIMIT {
+            // It was answered: nothing is refused.
+            self.cut();
         }
         None
     }
@@ -241,6 +249,18 @@ impl Progress {
         self.state.enter(Phase::Client, self.tick());
     }
 
+    /// Whether the present request has a body whose end has not come.
+    pub(super) fn owe_body(&self, owes: bool) {
+        if self.owes_body() != owes {
+            self.state.owes_body.store(owes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the client is likely to send more of a body.
+    pub(super) fn owes_body(&self) -> bool {
+        self.state.owes_body.load(Ordering::Relaxed)
+    }
+
     /// The body of the present request has come to an end that is none.
     pub(super) fn break_off(&self, unsaid: Unsaid) {
         self.state.unsaid.store(unsaid as u8, Ordering::Relaxed);
@@ -276,94 +296,6 @@ impl Drop for OpenStream {
     }
 }
 
-/// A protocol's connection that can be asked to finish.
-pub(super) trait Finish: Future {
-    /// Close once the present request is answered.
-    fn finish(self: Pin<&mut Self>);
-}
-
-impl<I, B, S> Finish for http1::UpgradeableConnection<I, S>
-where
-    S: HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: Read + Write + Unpin + Send + 'static,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<I, B, S, E> Finish for http2::Connection<I, S, E>
-where
-    S: HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: Read + Write + Unpin,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    E: Http2ServerConnExec<S::Future, B>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// Something that has no good place to stop, but an end.
-pub(super) struct ToItsEnd<F>(pub(super) Pin<Box<F>>);
-
-impl<F: Future> Future for ToItsEnd<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl<F: Future> Finish for ToItsEnd<F> {
-    fn finish(self: Pin<&mut Self>) {}
-}
-
-/// Carries a connection until it ends or is told to.
-pub(super) struct Carried<C> {
-    connection: Pin<Box<C>>,
-    state: Arc<ConnectionState>,
-    heard: u8,
-    /// The state's bell.
-    waker: Waker,
-}
-
-impl<C: Finish> Carried<C> {
-    pub(super) fn new(connection: C, state: Arc<ConnectionState>) -> Carried<C> {
-        let waker = Waker::from(Arc::clone(&state));
-        Carried { connection: Box::pin(connection), state, heard: Order::Carry as u8, waker }
-    }
-}
-
-impl<C: Finish> Future for Carried<C> {
-    /// `None` if it was cut.
-    type Output = Option<C::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        this.state.bell.belongs_to(cx.waker());
-        let cx = &mut Context::from_waker(&this.waker);
-        let order = this.state.order.load(Ordering::Relaxed);
-        if order != this.heard {
-            this.heard = order;
-            if order == Order::Cut as u8 {
-                return Poll::Ready(None);
-            }
-            // What has arrived is read first: hyper closes a connection on which it has seen nothing yet.
-            if let Poll::Ready(output) = this.connection.as_mut().poll(cx) {
-                return Poll::Ready(Some(output));
-            }
-            this.connection.as_mut().finish();
-        }
-        this.connection.as_mut().poll(cx).map(Some)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,6 +318,8 @@ mod tests {
         check(Phase::Idle, 76, Order::Finish);
         check(Phase::Idle, 86, Order::Cut);
         check(Phase::Application, 100_000, Order::Carry);
+        check(Phase::Lingering, 30, Order::Carry);
+        check(Phase::Lingering, 31, Order::Cut);
         check(Phase::Tunnel, 100_000, Order::Carry);
     }
 

@@ -49,6 +49,7 @@ pub(super) fn serve(
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Response<Watched>> + use<> {
     let opened = worker.clock.now();
+    progress.owe_body(!request.body().is_end_stream());
     let found = Found::of(request.headers());
     let present = found.present;
     if let Err(refused) = strict::check(&found, &request).and_then(|()| has_room(worker)) {

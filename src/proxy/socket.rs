@@ -2,7 +2,7 @@
 //! they are refused.
 
 use super::answers;
-use super::connection::{Arrival, Progress};
+use super::connection::{Arrival, Phase, Progress};
 use super::frames::{FrameMeter, RefusedStreams};
 use super::heads::{Head, Room};
 use super::stream::Stream;
@@ -10,7 +10,7 @@ use crate::telemetry::{Refusal, WorkerTally};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Said where there is no room for a head.
@@ -22,6 +22,8 @@ pub(super) struct Socket {
     stream: Stream,
     progress: Progress,
     watch: Watch,
+    /// The client was told that nothing more will be said.
+    is_shut: bool,
 }
 
 #[derive(Debug)]
@@ -54,12 +56,12 @@ impl Frames {
 
 impl Socket {
     pub(super) fn http1(stream: Stream, progress: Progress, head: Head) -> Socket {
-        Socket { stream, progress, watch: Watch::Heads(head) }
+        Socket { stream, progress, watch: Watch::Heads(head), is_shut: false }
     }
 
     pub(super) fn http2(stream: Stream, progress: Progress, tally: Arc<WorkerTally>) -> Socket {
         let frames = Frames { read: FrameMeter::new(), refused: RefusedStreams::new(), tally };
-        Socket { stream, progress, watch: Watch::Frames(Box::new(frames)) }
+        Socket { stream, progress, watch: Watch::Frames(Box::new(frames)), is_shut: false }
     }
 
     /// Notes bytes that have come.
@@ -95,6 +97,10 @@ impl Socket {
     /// Says that there is no room, and that nothing more will be said.
     fn refuse(&mut self) {
         self.stream.say_last(&answers::overloaded(NO_ROOM));
+    }
+
+    fn lingers(&self) -> bool {
+        matches!(self.watch, Watch::Heads(_)) && self.progress.owes_body()
     }
 
     fn is_refused(&self) -> bool {
@@ -163,8 +169,21 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Says the end. A client that was answered before it had sent its whole body is then read to its own end, or it would
+    /// be reset while it sends, and most never look for an answer after that.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.is_shut = true;
+            if self.lingers() {
+                self.progress.enter(Phase::Lingering);
+            }
+        }
+        if !self.lingers() {
+            return Poll::Ready(Ok(()));
+        }
+        // However it ends, it was answered.
+        self.discard(cx).map(|_| Ok(()))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -181,6 +181,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
         let polled = self.progress.bell().take(&mut self.body, cx);
         // Being polled means that the application can take more: only now does the client keep us waiting.
         self.progress.enter(if polled.is_pending() { Phase::Client } else { Phase::Application });
+        self.progress.owe_body(!self.body.is_end_stream());
         if let Some(stall) = &mut self.stall {
             if polled.is_ready() {
                 stall.moved = true;

@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::segments::check_fault_with_cause;
 use crate::support::client::{Request, values_of};
-use crate::support::eventually;
 use crate::support::load::{Asked, Load, check_answered};
 use crate::support::sidecar::{Options, Sidecar};
 use crate::support::sink::{Datagram, Sink};
 use crate::support::upstream::{Answer, Gate, Seen, Upstream};
 use crate::support::world::{ALWAYS, NEVER, World};
+use crate::support::{PATIENCE, eventually};
 
 /// How often each request arrived, by its target.
 type Arrivals = Arc<Mutex<HashMap<String, usize>>>;
@@ -192,4 +192,55 @@ fn an_answer_that_ends_too_early_never_looks_complete() {
     check_closed_early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     check_closed_early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf");
     check_closed_early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n");
+}
+
+/// An application that answers each request after its head.
+fn answers_at_once(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+                // Closing with bytes unread would reset the connection before the answer is read.
+                let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_client_that_sends_all_of_its_body_before_it_looks_finds_an_early_answer() {
+    // Far more than the kernels on the way hold.
+    const BODY: usize = 20 << 20;
+    let refusing =
+        answers_at_once("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n");
+    // And one that the sidecar itself refuses.
+    for (target, expected) in [("/", "HTTP/1.1 413 "), ("*", "HTTP/1.1 400 ")] {
+        let sidecar = Options::run().rules(NEVER).upstream(refusing).args(&["--sink", "none"]).start();
+        for _ in 0..5 {
+            let mut client = TcpStream::connect(sidecar.listen).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            write!(client, "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n").unwrap();
+            for _ in 0..BODY / 65_536 {
+                client.write_all(&[7; 65_536]).unwrap();
+            }
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(expected), "{answer}");
+        }
+        eventually("nothing is left open", || sidecar.scrape().sum("collimator_connections", &[]) == 0.0);
+        let refused =
+            |reason| sidecar.scrape().sum("collimator_connections_refused_total", &[("reason", reason)]);
+        assert_eq!(refused("stalled") + refused("slow_head"), 0.0, "it was answered");
+    }
 }
