@@ -9,7 +9,7 @@ use crate::support::sidecar::{Options, Sidecar};
 use crate::support::sink::Sink;
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::world::{ALWAYS, World};
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, eventually, read_head};
 
 /// An application written out by hand: one connection, in a thread of its own.
 struct ByHand {
@@ -39,17 +39,6 @@ impl ByHand {
 #[track_caller]
 fn sidecar(upstream: SocketAddr) -> Sidecar {
     Options::run().rules(ALWAYS).upstream(upstream).arg("--sink=none").start()
-}
-
-/// Reads up to the end of a head, and no further.
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
 }
 
 fn read_exactly(stream: &mut TcpStream, n: usize) -> String {

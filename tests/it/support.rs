@@ -13,7 +13,9 @@ pub(crate) mod trace;
 pub(crate) mod upstream;
 pub(crate) mod world;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,31 @@ pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
 /// An address on which nobody listens.
 pub(crate) fn vacant_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Reads up to the end of a head, and no further.
+pub(crate) fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// An application written out by hand: what it does on each connection, once a head has come on it.
+pub(crate) fn by_hand(serve: impl Fn(&str, TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, serve) = (stream.unwrap(), Arc::clone(&serve));
+            std::thread::spawn(move || serve(&read_head(&mut stream), stream));
+        }
+    });
+    address
 }
 
 /// The most places that a per-second reservoir may have given in a span of this length: the span touches at

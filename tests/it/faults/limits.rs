@@ -1,7 +1,7 @@
 //! When descriptors or memory run out: refusals that say so, no exit, no spinning, and service again at once.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::process::{Process, own_descriptor_limit};
 use crate::support::sidecar::{Options, Sidecar};
 use crate::support::upstream::Upstream;
 use crate::support::world::NEVER;
-use crate::support::{PATIENCE, RaiseOnPanic, eventually, wait_until};
+use crate::support::{PATIENCE, RaiseOnPanic, by_hand, eventually, read_head, wait_until};
 
 /// A sidecar in a shell that first sets this limit of descriptors, soft and hard.
 fn limited(limit: usize, upstream: &Upstream) -> Sidecar {
@@ -286,41 +286,21 @@ fn ten_thousand_idle_connections_are_held_and_served() {
     );
 }
 
-/// Speaks of upgrades only: takes what is sent through each tunnel, and answers with its length.
-fn counts_what_it_is_told(n: usize) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            std::thread::spawn(move || {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
-                    head.push(byte[0]);
-                }
-                if !head.windows(9).any(|part| part.eq_ignore_ascii_case(b"\nupgrade:")) {
-                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
-                    return;
-                }
-                stream.write_all(b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").unwrap();
-                stream.read_exact(&mut vec![0; n]).unwrap();
-                stream.write_all(b"whole").unwrap();
-                // The tunnel stays open for as long as the client wants.
-                let _ = stream.read(&mut [0]);
-            });
-        }
-    });
-    address
-}
-
 #[test]
 fn what_goes_through_tunnels_is_no_head_and_takes_no_room_from_heads() {
     // More than there is room for heads of the largest size.
     const TUNNELS: usize = 130;
     const BYTES: usize = 100_000;
-    let app = counts_what_it_is_told(BYTES);
+    let app = by_hand(|head, mut stream| {
+        if !head.to_lowercase().contains("\nupgrade:") {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").unwrap();
+        stream.read_exact(&mut vec![0; BYTES]).unwrap();
+        stream.write_all(b"whole").unwrap();
+        // The tunnel stays open for as long as the client wants.
+        let _ = stream.read(&mut [0]);
+    });
     let sidecar = Options::run().rules(NEVER).upstream(app).args(&["--sink", "none"]).start();
     let mut tunnels: Vec<TcpStream> = (0..TUNNELS)
         .map(|_| {
@@ -332,12 +312,7 @@ fn what_goes_through_tunnels_is_no_head_and_takes_no_room_from_heads() {
         })
         .collect();
     for client in &mut tunnels {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            client.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
+        read_head(client);
         client.write_all(&vec![7; BYTES]).unwrap();
         let mut answer = [0; 5];
         client.read_exact(&mut answer).unwrap();

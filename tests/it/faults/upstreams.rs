@@ -14,7 +14,7 @@ use crate::support::sidecar::{Options, Sidecar};
 use crate::support::sink::{Datagram, Sink};
 use crate::support::upstream::{Answer, Gate, Seen, Upstream};
 use crate::support::world::{ALWAYS, NEVER, World};
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, by_hand, eventually};
 
 /// How often each request arrived, by its target.
 type Arrivals = Arc<Mutex<HashMap<String, usize>>>;
@@ -194,36 +194,17 @@ fn an_answer_that_ends_too_early_never_looks_complete() {
     check_closed_early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n");
 }
 
-/// An application that answers each request after its head.
-fn answers_at_once(answer: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            std::thread::spawn(move || {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
-                    head.push(byte[0]);
-                }
-                stream.write_all(answer.as_bytes()).unwrap();
-                stream.shutdown(Shutdown::Write).unwrap();
-                // Closing with bytes unread would reset the connection before the answer is read.
-                let _ = std::io::copy(&mut stream, &mut std::io::sink());
-            });
-        }
-    });
-    address
-}
-
 #[test]
 fn a_client_that_sends_all_of_its_body_before_it_looks_finds_an_early_answer() {
     // Far more than the kernels on the way hold.
     const BODY: usize = 20 << 20;
-    let refusing =
-        answers_at_once("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n");
+    let refusing = by_hand(|_, mut stream| {
+        let answer = "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n";
+        stream.write_all(answer.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        // Closing with bytes unread would reset the connection before the answer is read.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
     // And one that the sidecar itself refuses.
     for (target, expected) in [("/", "HTTP/1.1 413 "), ("*", "HTTP/1.1 400 ")] {
         let sidecar = Options::run().rules(NEVER).upstream(refusing).args(&["--sink", "none"]).start();
