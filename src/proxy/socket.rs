@@ -99,6 +99,7 @@ impl Socket {
         self.stream.say_last(&answers::overloaded(NO_ROOM));
     }
 
+    /// Whether the client is likely to go on sending after our end.
     fn lingers(&self) -> bool {
         matches!(self.watch, Watch::Heads(_)) && self.progress.owes_body()
     }
@@ -175,13 +176,11 @@ impl AsyncWrite for Socket {
         if !self.is_shut {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.is_shut = true;
-            if self.lingers() {
-                self.progress.enter(Phase::Lingering);
-            }
         }
         if !self.lingers() {
             return Poll::Ready(Ok(()));
         }
+        self.progress.enter(Phase::Lingering);
         // However it ends, it was answered.
         self.discard(cx).map(|_| Ok(()))
     }
