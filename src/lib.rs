@@ -11,7 +11,7 @@
 //! | 0 words | [`moment`], [`trace`], [`status`] | hold values |
 //! | 1 judgment | [`sampling`], [`segment`] | decide; time and chance come in as arguments |
 //! | 2 windows | [`clock`], [`telemetry`], [`config`], [`tls`], [`lint`], [`explain`], [`rules_test`], [`logging`], [`store`], [`emit`], [`fetch`], [`whereabouts`], [`descriptors`] | touch the world, except serving HTTP |
-//! | 3 HTTP | [`proxy`], [`exposition`], [`console`], [`control`], [`admin`] | serve |
+//! | 3 HTTP | [`http1`], [`proxy`], [`exposition`], [`console`], [`control`], [`admin`] | serve |
 //! | 4 assembly | [`app`] | know every part |
 //! | 5 commands | [`cli`] | print |
 //!
@@ -63,6 +63,7 @@ pub mod descriptors;
 #[cfg(feature = "fault-switch")]
 pub mod fault;
 
+pub mod http1;
 pub mod proxy;
 pub mod exposition;
 pub mod console;

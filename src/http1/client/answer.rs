@@ -1,0 +1,118 @@
+//! The body of an answer, and what becomes of its connection.
+
+use super::{Connection, Outgoing, Wire};
+use crate::http1::decode::{Decoded, Decoder};
+use crate::http1::receive::{append, poll_piece};
+use crate::http1::{Error, Spelling, Upgraded};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Answer<I, B> {
+    /// Gone when it was given away.
+    wire: Option<Rc<RefCell<Wire<I, B>>>>,
+}
+
+/// The rest of a request that is answered before it has been sent; done when it has, or cannot be.
+#[derive(Debug)]
+pub(super) struct Rest<I, B>(pub(super) Rc<RefCell<Wire<I, B>>>);
+
+impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Answer<I, B> {
+    pub(super) fn new(wire: Rc<RefCell<Wire<I, B>>>) -> Answer<I, B> {
+        Answer { wire: Some(wire) }
+    }
+
+    /// How the names in its head were spelled, if that was asked for, once.
+    pub fn take_spelling(&mut self) -> Option<Spelling> {
+        self.wire.as_ref()?.borrow_mut().spelling.take()
+    }
+
+    /// The connection, if it can be used again. If the request's body is not through it cannot, but the body goes on.
+    pub fn leave(mut self) -> Option<Connection<I, B>> {
+        let wire = self.wire.as_ref()?.borrow();
+        let can_go_on = wire.goes_on() && wire.decoder != Decoder::Ended;
+        let is_usable = can_go_on && wire.sending.is_over() && wire.ahead.is_empty();
+        drop(wire);
+        self.wire.take_if(|_| is_usable).map(Connection)
+    }
+
+    /// The connection after a 101; nothing if somebody still sends on it.
+    pub fn upgrade(mut self) -> Option<Upgraded<I>> {
+        let wire = Rc::into_inner(self.wire.take()?)?.into_inner();
+        Some(Upgraded::new(wire.ahead, wire.io))
+    }
+}
+
+impl<I, B> Drop for Answer<I, B> {
+    fn drop(&mut self) {
+        // An application that goes away after its answer, or whose answer nobody reads to the end, has no use for the rest
+        // of a body.
+        if let Some(wire) = &self.wire
+            && let mut wire = wire.borrow_mut()
+            && !wire.goes_on()
+        {
+            wire.keeps = false;
+            if let Some(rest) = wire.rest.take() {
+                rest.wake();
+            }
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Body for Answer<I, B> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(wire) = &self.wire else { return Poll::Ready(None) };
+        let Wire { io, ahead, decoder, .. } = &mut *wire.borrow_mut();
+        loop {
+            match decoder.decode(ahead)? {
+                Decoded::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Decoded::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Decoded::End => return Poll::Ready(None),
+                Decoded::More => match poll_piece(io, decoder.exact(), cx)? {
+                    Poll::Ready(piece) if piece.is_empty() => {
+                        decoder.connection_ended()?;
+                    }
+                    Poll::Ready(piece) if ahead.is_empty() => *ahead = piece,
+                    Poll::Ready(piece) => append(ahead, &piece),
+                    Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.wire.as_ref().is_none_or(|wire| wire.borrow().decoder.is_end())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let exact = self.wire.as_ref().map_or(Some(0), |wire| wire.borrow().decoder.exact());
+        exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Future for Rest<I, B> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let wire = &mut *self.0.borrow_mut();
+        let is_broken = wire.sending.drive(&mut wire.io, cx).is_err();
+        // Half a body is the end of its connection.
+        wire.keeps &= !is_broken && wire.sending.failed.is_none();
+        if !wire.keeps || wire.sending.is_over() {
+            wire.sending.body = None;
+            return Poll::Ready(());
+        }
+        wire.rest = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}

@@ -1,0 +1,62 @@
+//! Heads, read and written.
+
+mod read;
+mod write;
+
+use super::decode::Decoder;
+use super::spelling::Spelling;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+
+pub(super) use read::{Section, request, response};
+pub(super) use write::{Answering, write_fields, write_request, write_response};
+
+/// Room for the fields that a proxy adds, so that a head's table need not grow.
+const MOST_ADDED: usize = 6;
+
+/// A request's head.
+pub(super) struct RequestHead {
+    pub(super) request: Request<()>,
+    /// How its body is framed.
+    pub(super) body: Decoder,
+    /// Its sender goes on with the connection after the answer.
+    pub(super) keeps: bool,
+    /// Its sender waits to be asked for the body.
+    pub(super) expects: bool,
+    pub(super) spelling: Option<Spelling>,
+}
+
+/// The head of an answer.
+pub(super) struct ResponseHead {
+    pub(super) response: Response<()>,
+    pub(super) body: Decoder,
+    pub(super) keeps: bool,
+    pub(super) spelling: Option<Spelling>,
+}
+
+/// What an answer says of its status, if it is not the usual.
+#[derive(Clone, Debug)]
+struct Reason(Bytes);
+
+/// Whether a field's list has this element.
+fn lists(value: &HeaderValue, element: &str) -> bool {
+    value
+        .as_bytes()
+        .split(|&byte| byte == b',')
+        .any(|one| one.trim_ascii().eq_ignore_ascii_case(element.as_bytes()))
+}
+
+/// Whether the last coding of a `Transfer-Encoding` is `chunked`.
+fn ends_chunked(value: &HeaderValue) -> bool {
+    let last = value.as_bytes().rsplit(|&byte| byte == b',').next().unwrap_or_default();
+    last.trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+/// A length as `Content-Length` says it: digits and nothing else.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

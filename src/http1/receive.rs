@@ -1,0 +1,57 @@
+//! Reads from a connection as much as has a use.
+
+use bytes::{Bytes, BytesMut};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+/// The most that is read at one time of a client's head and what follows it, in bytes.
+pub(super) const OF_REQUESTS: usize = 8 * 1024;
+/// The same of the application's: most answers as a whole.
+pub(super) const OF_ANSWERS: usize = 16 * 1024;
+/// Read at one time of a body of which it is not known how long it is.
+const PIECE: usize = 32 * 1024;
+/// Read at one time of one that is known to be longer.
+const MOST: usize = 64 * 1024;
+
+/// Reads what there is and appends it. Tells how much it was; nothing is the end.
+///
+/// It is read onto the stack first: who waits for a head, and most connections do nothing else, then holds no room for it.
+pub(super) fn poll_more<const ROOM: usize, I: AsyncRead + Unpin>(
+    io: &mut I,
+    ahead: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut room = [MaybeUninit::uninit(); ROOM];
+    let mut buffer = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+    let came = buffer.filled();
+    if ahead.is_empty() {
+        *ahead = Bytes::copy_from_slice(came);
+    } else {
+        append(ahead, came);
+    }
+    Poll::Ready(Ok(came.len()))
+}
+
+/// Appends what came.
+pub(super) fn append(ahead: &mut Bytes, came: &[u8]) {
+    // Its own room grows if nobody else has a part of it.
+    let mut all = std::mem::take(ahead).try_into_mut().unwrap_or_else(|ahead| BytesMut::from(&ahead[..]));
+    all.extend_from_slice(came);
+    *ahead = all.freeze();
+}
+
+/// Reads a piece of a body of which so much is still to come, if that is known. An empty one is the end.
+pub(super) fn poll_piece<I: AsyncRead + Unpin>(
+    io: &mut I,
+    left: Option<u64>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Bytes>> {
+    let room = left.map_or(PIECE, |left| usize::try_from(left).unwrap_or(MOST).min(MOST));
+    let mut piece = BytesMut::with_capacity(room);
+    ready!(pin!(io.read_buf(&mut piece)).poll(cx))?;
+    Poll::Ready(Ok(piece.freeze()))
+}

@@ -1,0 +1,251 @@
+//! Connections of both kinds, on pipes in memory.
+
+use super::client::{self, Call};
+use super::server::{self, Body, Options};
+use super::{Error, Spelling};
+use crate::clock::Clock;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::{LocalSet, spawn_local};
+
+/// Bytes at once, in both directions.
+#[derive(Debug)]
+struct Text(Bytes);
+
+impl HttpBody for Text {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let text = std::mem::take(&mut self.0);
+        Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+impl server::Outgoing for Text {
+    fn spelling(&self) -> Option<&Spelling> {
+        None
+    }
+}
+
+impl client::Outgoing for Text {}
+
+fn ok(text: String) -> Response<Text> {
+    Response::new(Text(text.into()))
+}
+
+fn options() -> Options<DuplexStream> {
+    Options {
+        preserve_header_case: false,
+        clock: Clock::start(),
+        refusal: |error| format!("refused: {error}").into_bytes(),
+        cut: |_| (),
+    }
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    LocalSet::new().block_on(&runtime, test)
+}
+
+/// What a client gets that says this and then only listens; heads without their `date`.
+async fn heard<F>(said: &str, service: impl FnMut(Request<Body<DuplexStream>>) -> F + 'static) -> String
+where
+    F: Future<Output = Result<Response<Text>, Infallible>> + 'static,
+{
+    let (mut client, ours) = duplex(1 << 16);
+    let serving = spawn_local(server::Connection::new(ours, options(), service));
+    client.write_all(said.as_bytes()).await.unwrap();
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).await.unwrap();
+    let _ = serving.await.unwrap();
+    heard.lines().filter(|line| !line.starts_with("date: ")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn requests_that_come_at_once_are_answered_in_their_order() {
+    let said = "POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET /b HTTP/1.1\r\n\r\n\r\nPOST /c HTTP/1.1\r\n\
+                Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\nGET /d HTTP/1.1\r\n\r\n";
+    let heard = run(heard(said, |request| async {
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        Ok(ok(format!("{path} {}\n", body.escape_ascii())))
+    }));
+    let expected = "HTTP/1.1 200 OK\ncontent-length: 6\n\n/a hi\nHTTP/1.1 200 OK\ncontent-length: 4\n\n/b \n\
+                    HTTP/1.1 200 OK\ncontent-length: 5\nconnection: close\n\n/c x\n";
+    assert_eq!(heard, expected, "and nothing after the last");
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_the_rest_is_not_read() {
+    let heard = run(heard("GET / HTTP/1.1\r\n\r\nGET /\r\n\r\nGET / HTTP/1.1\r\n\r\n", |_| async {
+        Ok(ok("1\n".into()))
+    }));
+    let expected = "HTTP/1.1 200 OK\ncontent-length: 2\n\n1\nrefused: a first line that is none\n";
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn a_body_has_no_part_in_the_next_request() {
+    let said = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiPOST / HTTP/1.1\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret";
+    let kept = Rc::new(RefCell::new(None::<Body<DuplexStream>>));
+    let heard = run(heard(said, move |mut request| {
+        let kept = Rc::clone(&kept);
+        async move {
+            let before = kept.borrow_mut().take();
+            let stolen = match before {
+                Some(before) => before.collect().await.unwrap().to_bytes().len(),
+                None => 0,
+            };
+            let mut length = 0;
+            while let Some(frame) = request.body_mut().frame().await {
+                length += frame.unwrap().into_data().unwrap().len();
+            }
+            *kept.borrow_mut() = Some(request.into_body());
+            Ok(ok(format!("{stolen} {length}\n")))
+        }
+    }));
+    assert!(heard.contains("\n0 2\n") && heard.ends_with("\n0 6\n"), "{heard}");
+}
+
+#[test]
+fn a_client_that_expects_is_asked_when_its_body_is_wanted_and_not_before() {
+    let said = "PUT / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    let unwanted = run(heard(said, |request| async move {
+        drop(request);
+        Ok(ok("no\n".into()))
+    }));
+    // Whether the body comes is not known, and so the connection ends.
+    assert_eq!(unwanted, "HTTP/1.1 200 OK\ncontent-length: 3\nconnection: close\n\nno\n");
+    let wanted = run(heard(
+        &said.replace("Expect", "Connection: close\r\nExpect").replace("\r\n\r\n", "\r\n\r\nhi"),
+        |request| async move {
+            let body = request.into_body().collect().await.map(|body| body.to_bytes());
+            Ok(ok(format!("{}\n", body.map_or(0, |body| body.len()))))
+        },
+    ));
+    let answer = "HTTP/1.1 200 OK\ncontent-length: 2\nconnection: close\n\n2\n";
+    assert_eq!(wanted, format!("HTTP/1.1 100 Continue\n\n{answer}"));
+}
+
+#[test]
+fn a_connection_that_is_to_finish_answers_what_has_begun_and_says_so() {
+    run(async {
+        let (mut client, ours) = duplex(1 << 16);
+        let service = |_| async { Ok::<_, Infallible>(ok("1\n".into())) };
+        let mut connection = pin!(server::Connection::new(ours, options(), service));
+        client.write_all(b"GET / HTT").await.unwrap();
+        assert!(poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await.is_pending());
+        connection.as_mut().finish();
+        assert!(poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await.is_pending(), "half a head");
+        client.write_all(b"P/1.1\r\n\r\n").await.unwrap();
+        connection.await.unwrap();
+        let mut heard = [0; 512];
+        let n = client.read(&mut heard).await.unwrap();
+        assert!(String::from_utf8_lossy(&heard[..n]).contains("\r\nconnection: close\r\n"));
+        let (_client, ours) = duplex(64);
+        let mut idle = pin!(server::Connection::new(ours, options(), service));
+        assert!(poll_fn(|cx| Poll::Ready(idle.as_mut().poll(cx))).await.is_pending());
+        idle.as_mut().finish();
+        idle.await.unwrap();
+    });
+}
+
+/// A request to an application that hangs up when it has read so much of it, and why it failed.
+async fn hung_up(request: Request<Text>, after: usize) -> (Call<DuplexStream, Text>, Error) {
+    let (mut application, ours) = duplex(16);
+    let mut call = client::Connection::new(ours).send(request, None);
+    if after > 0 {
+        spawn_local(async move { application.read_exact(&mut vec![0; after]).await.map(drop) });
+    } else {
+        drop(application);
+    }
+    let error = poll_fn(|cx| Pin::new(&mut call).poll(cx)).await.err().unwrap();
+    (call, error)
+}
+
+fn request(method: &str, body: &'static str) -> Request<Text> {
+    Request::builder().method(method).body(Text(Bytes::from_static(body.as_bytes()))).unwrap()
+}
+
+#[test]
+fn a_request_is_sent_again_only_if_that_does_no_harm() {
+    run(async {
+        for (method, body, after, again) in [
+            ("GET", "", 10, true),
+            ("DELETE", "", 10, true),
+            ("POST", "", 10, false),
+            ("PUT", "text", 10, false),
+            // Nothing of it was written.
+            ("POST", "", 0, true),
+            ("PUT", "text", 0, true),
+        ] {
+            let (call, error) = hung_up(request(method, body), after).await;
+            assert_eq!(call.can_be_repeated(), again, "{method} {body} {after}: {error}");
+            if !again {
+                continue;
+            }
+            let (mut application, ours) = duplex(1 << 16);
+            let answered = spawn_local(call.repeat(client::Connection::new(ours)));
+            application.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            assert_eq!(answered.await.unwrap().unwrap().status(), StatusCode::NO_CONTENT);
+            let mut seen = [0; 256];
+            let n = application.read(&mut seen).await.unwrap();
+            let seen = String::from_utf8_lossy(&seen[..n]);
+            assert!(seen.starts_with(method) && seen.ends_with(&format!("\r\n\r\n{body}")), "whole: {seen}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_is_used_again_if_all_that_came_was_asked_for() {
+    run(async {
+        for (answer, alive) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+                true,
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok!", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false),
+        ] {
+            let (mut application, ours) = duplex(1 << 16);
+            application.write_all(answer.as_bytes()).await.unwrap();
+            let response = client::Connection::new(ours).send(request("GET", ""), None).await.unwrap();
+            let mut body = response.into_body();
+            while let Some(frame) = body.frame().await {
+                frame.unwrap();
+            }
+            let left = body.leave();
+            assert_eq!(left.is_some(), alive, "{answer}");
+            let Some(left) = left else { continue };
+            assert!(left.is_alive());
+            application.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+            assert!(!left.is_alive(), "nobody asked");
+        }
+    });
+}
