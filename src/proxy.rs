@@ -1,7 +1,7 @@
 //! Accepts, limits connections, drains on shutdown.
 //!
 //! ```text
-//!   listener ─► accept ─► Carried(hyper connection) ─► request::serve ─► application
+//!   listener ─► accept ─► Carried(connection) ─► request::serve ─► application
 //!      │           │           │                            └ 101: tunnel
 //!      │           │           └ state: swept once a second, told to finish or cut
 //!      │           └ too many: 503 and close
@@ -14,7 +14,6 @@
 mod accept;
 mod access;
 mod answers;
-mod bell;
 mod body;
 mod caught;
 mod connection;
@@ -23,6 +22,7 @@ mod frames;
 mod headers;
 mod heads;
 mod present;
+mod received;
 mod request;
 mod served;
 mod share;
@@ -196,7 +196,7 @@ pub async fn run(
         rules: RefCell::new(Cache::new(Arc::clone(&shared.rules))),
         candidate: shared.candidate.as_ref().map(|rules| RefCell::new(Cache::new(Arc::clone(rules)))),
         identity: RefCell::new(Cache::new(Arc::clone(&shared.identity))),
-        protocols: Protocols::new(&shared),
+        protocols: Protocols::new(&shared, clock),
         pool,
         tick: Arc::new(AtomicU32::new(0)),
         load,

@@ -1,7 +1,7 @@
 //! From a knock at the door to a protocol.
 //!
 //! ```text
-//!   accept, or handed over by `share` ─► too many? 503 ─► [TLS] ─► HTTP/2 or HTTP/1 ─► hyper's connection, carried
+//!   accept, or handed over by `share` ─► too many? 503 ─► [TLS] ─► HTTP/1, ours, or HTTP/2, hyper's ─► carried
 //!                                        ALPN, or the preface
 //! ```
 
@@ -10,12 +10,18 @@ use super::caught::Caught;
 use super::connection::{Carried, ConnectionState, Phase, Progress, ToItsEnd};
 use super::headers::Peer;
 use super::heads::Head;
+use super::received::{BrokenOff, Received};
 use super::share::{Door, Knock};
 use super::socket::Socket;
 use super::stream::Stream;
-use super::{LocalExecutor, MAX_HEAD, MAX_HEADERS, Shared, TICK, Worker, request};
+use super::{LocalExecutor, MAX_HEAD, Shared, TICK, Worker, request};
+use crate::clock::Clock;
+use crate::http1;
+use crate::http1::server;
 use crate::telemetry::{Handshake, Refusal, TlsSide};
-use hyper::server::conn::{http1, http2};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockFilter, SockRef};
@@ -54,21 +60,15 @@ const TOO_MANY: &str = "too many connections";
 
 /// Both protocols, with the limits of design.
 pub(super) struct Protocols {
-    http1: http1::Builder,
+    http1: server::Options<Socket>,
     http2: http2::Builder<LocalExecutor>,
 }
 
 impl Protocols {
-    pub(super) fn new(shared: &Shared) -> Protocols {
-        let mut http1 = http1::Builder::new();
-        http1
-            // Ours, by the sweep: see `connection`.
-            .header_read_timeout(None)
-            .preserve_header_case(shared.preserve_header_case)
-            .max_headers(MAX_HEADERS)
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_HEAD)
-            .writev(false);
+    pub(super) fn new(shared: &Shared, clock: Clock) -> Protocols {
+        let preserve_header_case = shared.preserve_header_case;
+        let http1 =
+            server::Options { preserve_header_case, clock, refusal: answers::illegible, cut: Socket::cut };
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())
@@ -202,14 +202,15 @@ async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpS
     let ended = match protocol {
         Protocol::Http1 => {
             let head = Head::new(Arc::clone(&worker.shared), Arc::clone(&worker.tally));
-            let socket = TokioIo::new(Socket::http1(stream, progress.clone(), head));
+            let socket = Socket::http1(stream, progress.clone(), head);
             let serving = Rc::clone(&worker);
-            let service = service_fn(move |request| {
+            let service = move |request: Request<server::Body<Socket>>| {
+                let request = request.map(Received::Http1);
                 let serve = || request::serve(&serving, &peer, progress.clone(), request);
                 Caught::new(serve, Rc::clone(&serving))
-            });
-            let connection = worker.protocols.http1.serve_connection(socket, service).with_upgrades();
-            Carried::new(connection, state).await
+            };
+            let connection = server::Connection::new(socket, worker.protocols.http1, service);
+            Carried::new(connection, state).await.map(|ended| ended.map_err(BrokenOff::Http1))
         }
         Protocol::Http2 => {
             // A client may connect long before it has a request.
@@ -217,13 +218,14 @@ async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpS
             let socket = Socket::http2(stream, progress.clone(), Arc::clone(&worker.tally));
             let serving = Rc::clone(&worker);
             let streams = Arc::new(AtomicU32::new(0));
-            let service = service_fn(move |request| {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let request = request.map(Received::Http2);
                 let progress = progress.of_stream(&streams);
                 let serve = || request::serve(&serving, &peer, progress, request);
                 Caught::new(serve, Rc::clone(&serving))
             });
             let connection = worker.protocols.http2.serve_connection(TokioIo::new(socket), service);
-            Carried::new(connection, state).await
+            Carried::new(connection, state).await.map(|ended| ended.map_err(BrokenOff::Http2))
         }
     };
     if let Some(Err(error)) = ended {
@@ -231,19 +233,20 @@ async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpS
     }
 }
 
-/// Counts a connection that hyper gave up on.
-fn count(worker: &Worker, error: &hyper::Error) {
-    if error.is_parse_too_large() {
-        worker.tally.refused(Refusal::HeadSize);
-    } else if error.is_parse() {
-        worker.tally.refused(Refusal::Malformed);
-    } else if let Some(error) =
-        std::error::Error::source(error).and_then(|error| error.downcast_ref::<h2::Error>())
-    {
-        match error.reason() {
-            Some(h2::Reason::ENHANCE_YOUR_CALM) if error.is_library() => worker.tally.refused(Refusal::Flood),
-            Some(_) if error.is_library() => worker.tally.refused(Refusal::Malformed),
-            _ => {}
+/// Counts a connection that was given up.
+fn count(worker: &Worker, error: &BrokenOff) {
+    match error {
+        BrokenOff::Http1(http1::Error::TooLarge) => worker.tally.refused(Refusal::HeadSize),
+        BrokenOff::Http1(http1::Error::Malformed(_)) => worker.tally.refused(Refusal::Malformed),
+        BrokenOff::Http1(_) => {}
+        BrokenOff::Http2(error) => {
+            let error = std::error::Error::source(error).and_then(|error| error.downcast_ref::<h2::Error>());
+            let Some(error) = error.filter(|error| error.is_library()) else { return };
+            match error.reason() {
+                Some(h2::Reason::ENHANCE_YOUR_CALM) => worker.tally.refused(Refusal::Flood),
+                Some(_) => worker.tally.refused(Refusal::Malformed),
+                None => {}
+            }
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use super::Worker;
 use super::body::Watched;
-use super::connection::{Phase, Progress, STREAM_STALL_LIMIT, Unsaid};
+use super::connection::{Progress, STREAM_STALL_LIMIT, Unsaid};
 use super::exchange::Exchange;
+use super::received::Received;
 use super::strict::Refused;
 use super::upstream::Failed;
+use crate::http1;
 use crate::telemetry::{Refusal, UpstreamError};
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 
 /// Says why an answer is ours and not the application's.
 const COLLIMATOR_ERROR: HeaderName = HeaderName::from_static("collimator-error");
@@ -18,12 +19,12 @@ const COLLIMATOR_ERROR: HeaderName = HeaderName::from_static("collimator-error")
 pub(super) fn refuse(
     worker: &Worker,
     progress: &Progress,
-    request: &Request<Incoming>,
+    request: &Request<Received>,
     refused: &Refused,
 ) -> Response<Watched> {
     worker.tally.answered(request.method(), refused.status.as_u16());
     worker.tally.refused(refused.refusal);
-    progress.enter(Phase::Idle);
+    progress.end();
     let busy = refused.refusal == Refusal::Requests;
     let error = if busy { "overloaded" } else { "bad-request" };
     let mut response = ours(refused.status, error, format!("{}\n", refused.reason));
@@ -96,12 +97,26 @@ pub(super) fn close_http1(version: Version, response: &mut Response<Watched>) {
     }
 }
 
-/// The same as [`ours`] in bytes, for who is told that there is no room before anything of him is read as HTTP/1.
+/// What is said to who is told that there is no room before anything of him is read as HTTP/1.
 pub(super) fn overloaded(reason: &str) -> Vec<u8> {
+    last("503 Service Unavailable\r\nretry-after: 1", "overloaded", reason)
+}
+
+/// What is said to who sends something that is no head.
+pub(super) fn illegible(error: &http1::Error) -> Vec<u8> {
+    let status = match error {
+        http1::Error::TooLarge => "431 Request Header Fields Too Large",
+        _ => "400 Bad Request",
+    };
+    last(status, "bad-request", &error.to_string())
+}
+
+/// The same as [`ours`] in bytes, and the last on its connection.
+fn last(status: &str, error: &str, reason: &str) -> Vec<u8> {
     let length = reason.len() + 1;
     format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncollimator-error: overloaded\r\nretry-after: 1\r\n\
-         content-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{reason}\n"
+        "HTTP/1.1 {status}\r\ncollimator-error: {error}\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{reason}\n"
     )
     .into_bytes()
 }

@@ -1,10 +1,12 @@
 //! Passes an answer's bytes through, counts them, and closes the hop at the end, on error, or when it is dropped.
 
 use super::exchange::Exchange;
-use super::upstream::{Lease, classify};
+use super::received::{BrokenOff, Next};
+use super::upstream::{Answer, classify};
+use crate::http1::Spelling;
+use crate::http1::server::Outgoing;
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,19 +15,21 @@ pub(super) struct Watched {
     inner: Inner,
     /// Gone when the hop is closed.
     exchange: Option<Box<Exchange>>,
+    spelling: Option<Spelling>,
 }
 
 enum Inner {
-    /// The application's own bytes, and the connection they come on.
-    Application(Incoming, Option<Lease>),
-    /// Our own line of text.
+    /// The application's own bytes.
+    Application(Answer),
+    /// Our own line of text, or what is left of it.
     Ours(Bytes),
 }
 
 impl Watched {
     /// An answer of the application.
-    pub(super) fn application(body: Incoming, lease: Lease, exchange: Box<Exchange>) -> Watched {
-        let mut watched = Watched { inner: Inner::Application(body, Some(lease)), exchange: Some(exchange) };
+    pub(super) fn application(mut answer: Answer, exchange: Box<Exchange>) -> Watched {
+        let spelling = answer.take_spelling();
+        let mut watched = Watched { inner: Inner::Application(answer), exchange: Some(exchange), spelling };
         // The server does not poll a body that has ended, so its end has to be seen here.
         watched.close_if_ended();
         watched
@@ -33,40 +37,53 @@ impl Watched {
 
     /// An answer of our own.
     pub(super) fn ours(text: String) -> Watched {
-        Watched { inner: Inner::Ours(text.into()), exchange: None }
+        Watched { inner: Inner::Ours(text.into()), exchange: None, spelling: None }
+    }
+
+    /// The end of HTTP on a connection: a head of the application's, and nothing after it.
+    pub(super) fn switched(answer: &mut Answer) -> Watched {
+        Watched { inner: Inner::Ours(Bytes::new()), exchange: None, spelling: answer.take_spelling() }
     }
 
     fn close_if_ended(&mut self) {
-        if let Inner::Application(body, lease) = &mut self.inner
-            && body.is_end_stream()
-            && let Some(exchange) = self.exchange.take()
+        if let Inner::Application(answer) = &mut self.inner
+            && answer.is_end_stream()
         {
-            exchange.give_back(lease.take());
+            self.complete();
+        }
+    }
+
+    fn complete(&mut self) {
+        let inner = std::mem::replace(&mut self.inner, Inner::Ours(Bytes::new()));
+        if let Some(exchange) = self.exchange.take() {
+            if let Inner::Application(answer) = inner {
+                exchange.give_back(answer);
+            }
             exchange.complete();
         }
     }
 }
 
+impl Outgoing for Watched {
+    fn spelling(&self) -> Option<&Spelling> {
+        self.spelling.as_ref()
+    }
+}
+
 impl Body for Watched {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next {
         let this = &mut *self;
-        let (body, lease) = match &mut this.inner {
-            Inner::Application(body, lease) => (body, lease),
+        let answer = match &mut this.inner {
+            Inner::Application(answer) => answer,
             Inner::Ours(text) => {
                 let text = text.split_off(0);
                 return Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))));
             }
         };
-        let polled = match lease {
-            Some(lease) => lease.take(body, cx),
-            None => Pin::new(body).poll_frame(cx),
-        };
+        let polled = Pin::new(answer).poll_frame(cx);
         match &polled {
             Poll::Pending => {
                 if let Some(exchange) = &this.exchange {
@@ -88,26 +105,21 @@ impl Body for Watched {
                     exchange.break_off(&classify(error));
                 }
             }
-            Poll::Ready(None) => {
-                if let Some(exchange) = this.exchange.take() {
-                    exchange.give_back(lease.take());
-                    exchange.complete();
-                }
-            }
+            Poll::Ready(None) => this.complete(),
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Application(body, _) => body.is_end_stream(),
+            Inner::Application(answer) => answer.is_end_stream(),
             Inner::Ours(text) => text.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Application(body, _) => body.size_hint(),
+            Inner::Application(answer) => answer.size_hint(),
             Inner::Ours(text) => SizeHint::with_exact(text.len() as u64),
         }
     }

@@ -13,19 +13,17 @@
 //! the answer's.
 //!
 //! Limits are kept by a sweep once a second instead of by timers: a request costs a few relaxed stores, and no timer is
-//! armed or moved on the hot path. hyper's own header timer also runs on idle connections and so cannot tell a slow
-//! sender from a quiet one.
+//! armed or moved on the hot path.
 //!
 //! Who was answered before its body had come to an end is lingered for, up to 30 s, before its connection is closed.
 
 mod carried;
 
-use super::bell::Bell;
 use crate::telemetry::Refusal;
 pub(super) use carried::{Carried, ToItsEnd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::task::Wake;
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 /// Time, in seconds of the worker's sweep; good enough for limits of ten seconds and more.
@@ -100,10 +98,12 @@ pub(super) struct ConnectionState {
     unsaid: AtomicU8,
     /// The present request has a body whose end has not come.
     owes_body: AtomicBool,
+    /// The present request has its answer.
+    is_answered: AtomicBool,
     since: AtomicU32,
     order: AtomicU8,
-    /// Wakes whoever carries the connection.
-    bell: Bell,
+    /// Wakes whoever carries the connection, as of his first turn: a task's waker stays good for the task's whole life.
+    carrier: OnceLock<Waker>,
 }
 
 impl ConnectionState {
@@ -113,9 +113,10 @@ impl ConnectionState {
             phase: AtomicU8::new(Phase::ReadingHead as u8),
             unsaid: AtomicU8::new(0),
             owes_body: AtomicBool::new(false),
+            is_answered: AtomicBool::new(false),
             since: AtomicU32::new(now),
             order: AtomicU8::new(Order::Carry as u8),
-            bell: Bell::default(),
+            carrier: OnceLock::new(),
         }
     }
 
@@ -161,20 +162,10 @@ impl ConnectionState {
 
     fn tell(&self, order: Order) -> bool {
         let news = self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8;
-        if news {
-            self.bell.wake_task();
+        if news && let Some(carrier) = self.carrier.get() {
+            carrier.wake_by_ref();
         }
         news
-    }
-}
-
-impl Wake for ConnectionState {
-    fn wake(self: Arc<ConnectionState>) {
-        self.bell.ring();
-    }
-
-    fn wake_by_ref(self: &Arc<ConnectionState>) {
-        self.bell.ring();
     }
 }
 
@@ -209,11 +200,6 @@ impl Progress {
         }
     }
 
-    /// What wakes the connection.
-    pub(super) fn bell(&self) -> &Bell {
-        &self.state.bell
-    }
-
     /// Whether this is of one request among several.
     pub(super) fn is_stream(&self) -> bool {
         self.stream.is_some()
@@ -231,6 +217,30 @@ impl Progress {
         }
     }
 
+    /// A request is the application's now.
+    pub(super) fn begin(&self) {
+        self.state.is_answered.store(false, Ordering::Relaxed);
+        self.enter(Phase::Application);
+    }
+
+    /// The present request has its answer; of its body something may still come.
+    pub(super) fn end(&self) {
+        self.state.is_answered.store(true, Ordering::Relaxed);
+        self.enter(Phase::Idle);
+    }
+
+    /// The body of the present request was asked for more, and was kept waiting or not.
+    pub(super) fn uploads(&self, waits: bool, is_end: bool) {
+        self.owe_body(!is_end);
+        let is_answered = self.state.is_answered.load(Ordering::Relaxed);
+        match (waits, is_answered) {
+            (true, _) => self.enter(Phase::Client),
+            (false, false) => self.enter(Phase::Application),
+            (false, true) if is_end => self.enter(Phase::Idle),
+            (false, true) => self.moved(),
+        }
+    }
+
     /// Bytes came. If nothing was going on, a head begins.
     pub(super) fn arrived(&self) -> Arrival {
         match self.state.phase.load(Ordering::Relaxed) {
@@ -244,7 +254,7 @@ impl Progress {
         }
     }
 
-    /// The client was given bytes to take; its time starts again.
+    /// The client was given bytes to take, or sent some; its time starts again.
     pub(super) fn moved(&self) {
         self.state.enter(Phase::Client, self.tick());
     }
@@ -329,6 +339,33 @@ mod tests {
         assert_eq!(state.sweep(16), Some(Refusal::SlowHead));
         assert_eq!(state.order.load(Ordering::Relaxed), Order::Cut as u8);
         assert_eq!(state.sweep(17), None, "it is counted once");
+    }
+
+    #[test]
+    fn after_its_answer_a_request_is_its_clients_until_its_body_ends() {
+        let tick = Arc::new(AtomicU32::new(0));
+        let progress = Progress::new(Arc::new(ConnectionState::new(0)), Arc::clone(&tick));
+        let phase = || progress.state.phase.load(Ordering::Relaxed);
+        progress.begin();
+        progress.uploads(false, false);
+        assert_eq!(phase(), Phase::Application as u8);
+        progress.end();
+        // Slow, but never still for as long as 30 s.
+        for now in [25, 50, 75] {
+            tick.store(now, Ordering::Relaxed);
+            progress.uploads(false, false);
+            progress.uploads(true, false);
+            assert_eq!((phase(), progress.state.sweep(now + 25)), (Phase::Client as u8, None));
+        }
+        progress.uploads(false, true);
+        assert_eq!(
+            (phase(), progress.owes_body()),
+            (Phase::Idle as u8, false),
+            "the next head has its own time"
+        );
+        progress.begin();
+        progress.uploads(false, true);
+        assert_eq!(phase(), Phase::Application as u8);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::Worker;
 use super::access::Access;
 use super::connection::{Phase, Progress};
 use super::present::{Found, Present};
-use super::upstream::{Failed, Lease};
+use super::upstream::{Answer, Failed};
 use crate::moment::Moment;
 use crate::sampling::rule::RuleName;
 use crate::segment::{ApplicationPart, Client, Failure, GrpcStatus, Hop, Outcome, RequestFacts};
@@ -74,7 +74,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn begin(worker: Rc<Worker>, progress: Progress, asked: Asked, hop: Hop) -> Exchange {
         worker.tally.in_flight.add(1);
-        progress.enter(Phase::Application);
+        progress.begin();
         Exchange {
             worker,
             progress,
@@ -131,10 +131,8 @@ impl Exchange {
     }
 
     /// The connection to the application may be used again.
-    pub(super) fn give_back(&self, lease: Option<Lease>) {
-        if let Some(lease) = lease {
-            self.worker.pool.give_back(lease, self.worker.tick());
-        }
+    pub(super) fn give_back(&self, answer: Answer) {
+        self.worker.pool.give_back(answer, self.worker.tick());
     }
 
     /// Ends: everything was handed to the client.
@@ -170,7 +168,7 @@ impl Exchange {
         let nanos = worker.clock.nanos();
         let since = |nanos: u64| Duration::from_nanos(nanos.saturating_sub(hop.opened.monotonic_nanos()));
         let elapsed = since(nanos);
-        self.progress.enter(Phase::Idle);
+        self.progress.end();
         worker.tally.in_flight.sub(1);
         worker.tally.duration.record(elapsed.as_nanos() as u64);
         let status = self.status.unwrap_or(CLIENT_CLOSED);

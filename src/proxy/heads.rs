@@ -1,12 +1,11 @@
 //! The memory that heads of requests may take, all connections together.
 //!
-//! One head may be 64 KiB, and a connection keeps a buffer as large as the largest head it has brought. Ten thousand
-//! clients could so take 640 MiB without ever sending a request. What a connection needs beyond [`FREE`] is therefore
+//! One head may be 64 KiB. Ten thousand clients could so take 640 MiB without ever sending a request. What a connection needs beyond [`FREE`] is therefore
 //! taken from one budget; ordinary heads never touch it.
 //!
 //! ```text
 //!   less than half taken   nothing
-//!   more than half         who brings large heads is closed after its answer, which frees its buffer
+//!   more than half         who brings large heads is closed after its answer
 //!   all                    503, closed at once, counted
 //! ```
 
@@ -15,7 +14,7 @@ use crate::telemetry::{Refusal, WorkerTally};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What each connection has anyway, in bytes: hyper's first buffer.
+/// What each connection has anyway, in bytes: as much as is read at one time.
 const FREE: usize = 8 * 1024;
 /// What all of them may take beyond that, in bytes: 109 heads of the largest size.
 const BUDGET: usize = 6 * 1024 * 1024;
@@ -41,7 +40,7 @@ pub(super) struct Head {
     tally: Arc<WorkerTally>,
     /// Bytes of the present head.
     bytes: usize,
-    /// Taken of the budget by the largest head so far.
+    /// Taken of the budget by it.
     taken: usize,
     /// There was no room for one.
     refused: bool,
@@ -60,6 +59,14 @@ impl Head {
     /// Another head begins.
     pub(super) fn begin(&mut self) {
         self.bytes = 0;
+        self.give_back();
+    }
+
+    /// What the last head took is free again.
+    fn give_back(&mut self) {
+        if self.taken > 0 {
+            self.shared.heads.0.fetch_sub(std::mem::take(&mut self.taken), Ordering::Relaxed);
+        }
     }
 
     /// `n` more bytes of the present head have come.
@@ -85,8 +92,6 @@ impl Head {
 
 impl Drop for Head {
     fn drop(&mut self) {
-        if self.taken > 0 {
-            self.shared.heads.0.fetch_sub(self.taken, Ordering::Relaxed);
-        }
+        self.give_back();
     }
 }

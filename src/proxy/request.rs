@@ -16,9 +16,10 @@ use super::connection::{Phase, Progress};
 use super::exchange::{Asked, Exchange, is_stream_of_messages};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::present::{Found, Present};
+use super::received::Received;
 use super::served::Served;
 use super::strict::{self, Refused};
-use super::upstream::{Failed, Gate, Outbound, Reply, Speak, Stall, Upload};
+use super::upstream::{Answer, Failed, Gate, Outbound, Reply, Speak, Stall, Upload};
 use super::{Worker, tunnel};
 use crate::moment::Moment;
 use crate::sampling::trust::Standing;
@@ -29,7 +30,6 @@ use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
 use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -46,7 +46,7 @@ pub(super) fn serve(
     worker: &Rc<Worker>,
     peer: &Peer,
     progress: Progress,
-    mut request: Request<Incoming>,
+    mut request: Request<Received>,
 ) -> impl Future<Output = Response<Watched>> + use<> {
     let opened = worker.clock.now();
     progress.owe_body(!request.body().is_end_stream());
@@ -82,7 +82,7 @@ pub(super) fn serve(
     // 3 Forward.
     let version = request.version();
     let may_upgrade = present.has(Present::UPGRADE) && worker.pool.can_upgrade();
-    let upgrade = may_upgrade.then(|| tunnel::Asked::of(&mut request)).flatten().map(Box::new);
+    let upgrade = may_upgrade.then(|| tunnel::Asked::of(&request)).flatten().map(Box::new);
     let leaving = Leaving {
         trace,
         parent: hop.application,
@@ -96,12 +96,13 @@ pub(super) fn serve(
     let mut exchange = Box::new(Exchange::begin(Rc::clone(worker), progress.clone(), asked, hop));
     #[cfg(feature = "fault-switch")]
     crate::fault::strike(request.uri().path());
+    let spelling = request.body().take_spelling();
     let (request, gate) = outbound(worker, present, request, &progress);
     let ready = worker.clock.nanos();
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));
     exchange.hand_over(ready);
     let speak = if upgrade.is_some() { Speak::Http1 } else { Speak::Any };
-    let sending = worker.pool.send(request, gate, speak, worker.tick(), &worker.tally);
+    let sending = worker.pool.send(request, spelling, gate, speak, worker.tick(), &worker.tally);
     let forwarded = Forwarded {
         worker: Rc::clone(worker),
         progress,
@@ -131,17 +132,17 @@ pub(super) fn answer(forwarded: Forwarded, reply: Reply) -> Response<Watched> {
     let Forwarded { worker, progress, mut exchange, upgrade, version, response_trace } = forwarded;
     let refused_upgrade = upgrade.is_some();
     let mut response = match reply {
-        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             return switch(&worker, &progress, exchange, upgrade, response);
         }
-        Ok((response, lease)) => {
+        Ok(response) => {
             let came = worker.clock.nanos();
             let (mut parts, body) = response.into_parts();
             let found = Found::of(&parts.headers);
             exchange.answer(parts.status.as_u16(), &found, &parts.headers);
             headers::pass_back(found.present, parts.status, &mut parts.headers);
             parts.version = version;
-            let response = Response::from_parts(parts, Watched::application(body, lease, exchange));
+            let response = Response::from_parts(parts, Watched::application(body, exchange));
             worker.tally.overhead_response.record(worker.clock.nanos().saturating_sub(came));
             response
         }
@@ -177,7 +178,7 @@ fn switch(
     progress: &Progress,
     mut exchange: Box<Exchange>,
     upgrade: Option<Box<tunnel::Asked>>,
-    mut response: Response<Incoming>,
+    response: Response<Answer>,
 ) -> Response<Watched> {
     let Some(upgrade) = upgrade.filter(|upgrade| upgrade.is_granted_by(response.headers())) else {
         let detail = "it switched protocols unasked".to_owned();
@@ -187,24 +188,27 @@ fn switch(
     let present = found.present;
     exchange.answer(response.status().as_u16(), &found, response.headers());
     let chosen = response.headers().get(UPGRADE).cloned();
-    upgrade.open(worker, &mut response);
+    let (mut parts, mut answer) = response.into_parts();
+    let switched = Watched::switched(&mut answer);
+    if let Some(application) = answer.upgrade() {
+        upgrade.open(worker, application);
+    }
     // The hop ends here: what follows is no HTTP, and may last for days.
     exchange.complete();
     progress.enter(Phase::Tunnel);
-    let (mut parts, _) = response.into_parts();
     headers::remove_hop_by_hop(present, &mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(chosen) = chosen {
         parts.headers.insert(UPGRADE, chosen);
     }
-    Response::from_parts(parts, Watched::ours(String::new()))
+    Response::from_parts(parts, switched)
 }
 
 /// The request with its body on the way out, and the gate if the client waits to be asked for it.
 fn outbound(
     worker: &Worker,
     present: Present,
-    request: Request<Incoming>,
+    request: Request<Received>,
     progress: &Progress,
 ) -> (Request<Outbound>, Option<Gate>) {
     if request.body().is_end_stream() {
@@ -223,14 +227,7 @@ fn outbound(
         return (request.map(|body| Outbound::Client(upload(body))), None);
     }
     let gate = Gate::default();
-    let mut request = request.map(|body| Outbound::gated(upload(body), gate.clone()));
-    let asked = gate.clone();
-    hyper::ext::on_informational(&mut request, move |response| {
-        if response.status() == StatusCode::CONTINUE {
-            asked.open();
-        }
-    });
-    (request, Some(gate))
+    (request.map(|body| Outbound::gated(upload(body), gate.clone())), Some(gate))
 }
 
 /// As many requests as connections: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
@@ -347,7 +344,7 @@ fn prepare(
     worker: &Worker,
     peer: &Peer,
     present: Present,
-    request: &mut Request<Incoming>,
+    request: &mut Request<Received>,
     mut host: Option<HeaderValue>,
     leaving: &Leaving<'_>,
     upgrade: Option<&tunnel::Asked>,

@@ -29,7 +29,7 @@ pub(super) struct Socket {
 #[derive(Debug)]
 enum Watch {
     /// HTTP/1: bytes after silence are a request's head. Kept also when there was no room for it: what the connection
-    /// took is in hyper's buffer until it is closed.
+    /// took is held until it is closed.
     Heads(Head),
     /// HTTP/2: what is a request is told by the streams; the frames between them are counted.
     Frames(Box<Frames>),
@@ -62,6 +62,11 @@ impl Socket {
     pub(super) fn http2(stream: Stream, progress: Progress, tally: Arc<WorkerTally>) -> Socket {
         let frames = Frames { read: FrameMeter::new(), refused: RefusedStreams::new(), tally };
         Socket { stream, progress, watch: Watch::Frames(Box::new(frames)), is_shut: false }
+    }
+
+    /// The client is to see that it was cut off.
+    pub(super) fn cut(&self) {
+        self.stream.reset_at_end();
     }
 
     /// Notes bytes that have come.

@@ -6,6 +6,7 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -41,6 +42,15 @@ impl Stream {
             Stream::Tls { stream } => SockRef::from(stream.get_ref().0),
         };
         let _ = socket.shutdown(Shutdown::Write);
+    }
+
+    /// Closing resets the connection instead of ending it in peace.
+    pub(super) fn reset_at_end(&self) {
+        let socket = match self {
+            Stream::Plain { stream } => SockRef::from(stream),
+            Stream::Tls { stream } => SockRef::from(stream.get_ref().0),
+        };
+        let _ = socket.set_linger(Some(Duration::ZERO));
     }
 
     /// As in a URL.

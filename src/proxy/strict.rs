@@ -1,4 +1,4 @@
-//! Refuses what cannot be handed on as exactly one unambiguous request, beyond what hyper refuses itself.
+//! Refuses what cannot be handed on as exactly one unambiguous request, beyond what cannot be read as one at all.
 //!
 //! A doubt about one request is a doubt about everything that follows on its connection, so an HTTP/1 connection is
 //! closed after the refusal. Nothing is repaired: a request that two readers could read differently is not made one

@@ -6,13 +6,14 @@
 use super::Worker;
 use super::accept::Registered;
 use super::connection::{Carried, ConnectionState, Phase, ToItsEnd};
+use super::received::Received;
+use super::socket::Socket;
+use super::stream::Stream;
+use crate::http1::Upgraded;
 use crate::telemetry::WorkerTally;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
-use http::{Request, Response, Version};
+use http::{Request, Version};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use std::io;
 use std::pin::Pin;
@@ -20,19 +21,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::sync::oneshot;
 
 /// What one direction of a tunnel may hold, in bytes; a side that does not read stops the other at that.
 const BUFFER: usize = 16 * 1024;
 
 /// An upgrade that the application is asked for.
 pub(super) struct Asked {
-    client: OnUpgrade,
+    client: oneshot::Receiver<Upgraded<Socket>>,
     protocols: HeaderValue,
 }
 
 impl Asked {
     /// Takes the wish out of a request, if it is one that can be granted.
-    pub(super) fn of(request: &mut Request<Incoming>) -> Option<Asked> {
+    pub(super) fn of(request: &Request<Received>) -> Option<Asked> {
         let asks = request.version() == Version::HTTP_11
             // Bytes of a body and bytes of the new protocol would have to be told apart by both sides.
             && request.body().is_end_stream()
@@ -45,7 +47,8 @@ impl Asked {
             .collect();
         let protocols =
             HeaderValue::from_str(&protocols.join(", ")).ok().filter(|value| !value.is_empty())?;
-        Some(Asked { client: hyper::upgrade::on(request), protocols })
+        let Received::Http1(body) = request.body() else { return None };
+        Some(Asked { client: body.upgrade(), protocols })
     }
 
     /// Puts the wish into the request that the application gets.
@@ -63,8 +66,7 @@ impl Asked {
     }
 
     /// Carries bytes both ways from the moment the client has its 101.
-    pub(super) fn open(self, worker: &Rc<Worker>, response: &mut Response<Incoming>) {
-        let application = hyper::upgrade::on(response);
+    pub(super) fn open(self, worker: &Rc<Worker>, mut application: Upgraded<Stream>) {
         let state = Arc::new(ConnectionState::new(worker.tick()));
         // Without limits: neither side has to say anything, for as long as it likes.
         state.enter(Phase::Application, worker.tick());
@@ -73,16 +75,14 @@ impl Asked {
         tokio::task::spawn_local(async move {
             let _registered = registered;
             let carried = ToItsEnd(Box::pin(async move {
-                let (client, application) = tokio::try_join!(self.client, application)?;
-                let mut client = Counted { stream: TokioIo::new(client), tally: Arc::clone(&tally) };
-                let mut application = TokioIo::new(application);
+                // It is gone if the client did not wait for its 101.
+                let Ok(client) = self.client.await else { return };
+                let mut client = Counted { stream: client, tally: Arc::clone(&tally) };
                 let _open = Open::new(tally);
-                let copied =
-                    copy_bidirectional_with_sizes(&mut client, &mut application, BUFFER, BUFFER).await;
-                Ok::<_, hyper::Error>(copied)
+                // However it ended, both connections end with it; there is nobody to tell.
+                let _ = copy_bidirectional_with_sizes(&mut client, &mut application, BUFFER, BUFFER).await;
             }));
-            // However it ended, both connections end with it; there is nobody to tell.
-            let _ = Carried::new(carried, state).await;
+            Carried::new(carried, state).await;
         });
     }
 }
@@ -118,7 +118,7 @@ pin_project! {
     /// The client's side of a tunnel, which counts.
     struct Counted {
         #[pin]
-        stream: TokioIo<Upgraded>,
+        stream: Upgraded<Socket>,
         tally: Arc<WorkerTally>,
     }
 }

@@ -11,99 +11,55 @@
 //! turns out to be dead is told apart by whether the request had been written. A connection of HTTP/1 carries one request
 //! at a time, one of HTTP/2 up to [`MAX_STREAMS`].
 
+mod answer;
 mod dial;
 mod outbound;
 mod sending;
 mod turn;
-mod wire;
 
 use super::Shared;
 use super::connection::Tick;
+use super::received::BrokenOff;
+use super::stream::Stream;
 use crate::config::{Scheme, Target};
+use crate::http1::{self, Spelling, client};
 use crate::telemetry::{UpstreamError, WorkerTally};
-use bytes::Bytes;
-use dial::{Dialled, Dialler, Http1};
+pub(super) use answer::Answer;
+use answer::From;
+use dial::{Dialled, Dialler};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
-use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
-use wire::Memory;
 
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
 pub(super) use sending::Reply;
-use sending::{Again, Answered, Repeat, Rest, Sending, Sent};
+use sending::{Again, Call, On, Sending, Sent, copy, is_repeatable};
 use turn::Silent;
 
 /// How long an unused connection is kept, in ticks of a second.
 const IDLE_LIMIT: Tick = 3;
 /// How many unused connections a worker keeps.
 const MAX_IDLE: usize = 1024;
-/// How long a connection that failed may take to close before what it said last is given up.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Requests at one time on a connection of HTTP/2; RFC 9113 asks servers to allow as many.
 const MAX_STREAMS: usize = 100;
 
 /// A connection on loan.
 enum Sender {
-    Http1(Http1),
+    Http1(Connection),
     Http2(http2::SendRequest<Outbound>, Place),
 }
 
-/// A piece of an answer's body.
-pub(super) type Piece = Result<Frame<Bytes>, hyper::Error>;
-
-/// A connection in use, until the answer is complete: one of HTTP/1 goes back into the pool then, of one of HTTP/2 a
-/// place becomes free.
-pub(super) struct Lease {
-    held: Held,
-    _gate: Option<EndOfAnswer>,
-}
-
-enum Held {
-    Http1(Http1),
-    Http2 { _place: Place },
-}
-
-impl Lease {
-    /// Takes the next piece of the answer's body.
-    pub(super) fn take(&self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        match &self.held {
-            Held::Http1(http1) => http1.bell.take(body, cx),
-            Held::Http2 { .. } => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn new(response: Response<Incoming>, held: Held, gate: Option<Gate>) -> (Response<Incoming>, Lease) {
-        let gate = gate.map(|gate| {
-            gate.answered();
-            EndOfAnswer(gate)
-        });
-        (response, Lease { held, _gate: gate })
-    }
-}
-
-/// Tells a body that nobody asked for that nobody will.
-struct EndOfAnswer(Gate);
-
-impl Drop for EndOfAnswer {
-    fn drop(&mut self) {
-        self.0.over();
-    }
-}
+/// A connection of HTTP/1.
+type Connection = client::Connection<Stream, Outbound>;
 
 /// One place on a connection of HTTP/2.
 struct Place(Rc<Cell<usize>>);
@@ -143,7 +99,7 @@ pub(super) struct Pool {
     /// What the target is called in `Host` and `:authority` where the client named none.
     authority: HeaderValue,
     /// The most recently used last, with the tick of its return.
-    idle: RefCell<Vec<(Http1, Tick)>>,
+    idle: RefCell<Vec<(Connection, Tick)>>,
     multiplexed: RefCell<Vec<Multiplexed>>,
     /// Held while a connection is opened that others may share, so that a crowd opens one and not many.
     opening: Mutex<()>,
@@ -172,24 +128,23 @@ impl Pool {
     }
 
     /// Sends one request; the future waits for the answer's head.
-    ///
-    /// On a pooled connection the request is gone when this returns, so that the future, which lives as long as the
-    /// application takes, holds no more than it must.
     pub(super) fn send(
         self: &Rc<Self>,
         request: Request<Outbound>,
+        spelling: Option<Spelling>,
         gate: Option<Gate>,
         speak: Speak,
         now: Tick,
         tally: &Arc<WorkerTally>,
     ) -> impl Future<Output = Reply> + use<> {
-        let again = Again { pool: Rc::clone(self), gate, speak, now, tally: Arc::clone(tally) };
+        let again = Again { pool: Rc::clone(self), gate, speak, now, tally: Arc::clone(tally), spelling };
         match self.checkout(now, speak) {
             Some(sender) => {
                 // Made ready only where a dead connection is to be expected.
-                let repeat = Repeat::of(&request, &sender);
-                let (sent, held) = self.hand(sender, request);
-                Sending::Pooled { sent, rest: Some(Rest { held, repeat, again }) }
+                let copied = matches!(sender, Sender::Http2(..)) && is_repeatable(&request);
+                let copy = copied.then(|| Box::new(copy(&request)));
+                let sent = self.hand(sender, request, again.spelling.as_ref(), copy);
+                Sending::Pooled { sent, again: Some(again) }
             }
             None => Sending::fresh(request, again),
         }
@@ -198,47 +153,26 @@ impl Pool {
     async fn send_fresh(
         self: Rc<Self>,
         request: Request<Outbound>,
+        spelling: Option<Spelling>,
         speak: Speak,
         now: Tick,
         tally: Arc<WorkerTally>,
-    ) -> Result<(Response<Incoming>, Held), Failed> {
+    ) -> Result<Response<From>, Failed> {
         let sender = self.connect(now, speak, &tally).await?;
-        self.hand_for_good(sender, request).await
+        Ok(self.hand(sender, request, spelling.as_ref(), None).await?)
     }
 
-    /// Sends a request again that was written to a connection of HTTP/1 which had died, as its memory has it; if it has
-    /// nothing, what failed has failed.
-    async fn send_again(
-        self: Rc<Self>,
-        memory: Memory,
-        failed: Failed,
-        tally: Arc<WorkerTally>,
-    ) -> Result<(Response<Incoming>, Held), Failed> {
-        // The connection has failed and is about to end, but closing it may take a word from the other side.
-        let said = timeout(LAST_WORDS, memory.said()).await.ok().flatten();
-        let Some((method, said)) = said.and_then(|said| Some((said.method()?, said))) else {
-            return Err(failed);
-        };
-        tally.retries.add(1);
-        let Dialled::Http1(http1) = self.dialler.dial(Speak::Http1, Some(said), &tally).await? else {
-            return Err(failed);
-        };
-        let mut request = Request::new(Outbound::Empty);
-        *request.method_mut() = method;
-        self.hand_for_good(Sender::Http1(http1), request).await
-    }
-
-    /// Gives a request to a fresh connection, and waits for the answer's head.
-    async fn hand_for_good(
-        &self,
-        sender: Sender,
-        request: Request<Outbound>,
-    ) -> Result<(Response<Incoming>, Held), Failed> {
-        let (sent, held) = self.hand(sender, request);
-        match sent.await {
-            Ok(Ok(response)) => Ok((response, held)),
-            Err(silent) => Err(silent.into()),
-            Ok(Err(failed)) => Err(classify(&failed.into_error())),
+    /// Says on a fresh connection what was said to a dead one.
+    async fn repeat(self: Rc<Self>, call: Call, tally: Arc<WorkerTally>) -> Result<Response<From>, Failed> {
+        match self.dialler.dial(Speak::Http1, &tally).await? {
+            Dialled::Http1(connection) => {
+                let limit = self.response_timeout.map(|limit| (limit, None));
+                Ok(Sent::new(On::Http1(call.repeat(connection)), limit).await?)
+            }
+            Dialled::Http2(_) => {
+                let detail = "it speaks HTTP/2 by now".to_owned();
+                Err(Failed { error: UpstreamError::Protocol, detail })
+            }
         }
     }
 
@@ -247,32 +181,32 @@ impl Pool {
         &self,
         sender: Sender,
         mut request: Request<Outbound>,
-    ) -> (impl Future<Output = Result<Answered, Silent>> + use<>, Held) {
+        spelling: Option<&Spelling>,
+        copy: Option<Box<Request<Outbound>>>,
+    ) -> Sent {
         let limit = self.response_timeout.map(|limit| (limit, request.body_mut().timed()));
-        let (sent, held) = match sender {
-            Sender::Http1(mut http1) => {
+        let on = match sender {
+            Sender::Http1(connection) => {
                 self.fit_http1(&mut request);
-                (Sent::Http1 { sent: http1.sender.try_send_request(request) }, Held::Http1(http1))
+                On::Http1(connection.send(request, spelling))
             }
             Sender::Http2(mut sender, place) => {
                 self.fit_http2(&mut request);
-                (Sent::Http2 { sent: sender.try_send_request(request) }, Held::Http2 { _place: place })
+                let sent = sender.try_send_request(request);
+                let sent = Box::pin(async { sent.await.map_err(Box::new) });
+                On::Http2 { sent, copy, place: Some(place) }
             }
         };
-        match limit {
-            Some((limit, turn)) => (sent.limited(limit, turn), held),
-            None => (sent, held),
-        }
+        Sent::new(on, limit)
     }
 
-    /// Takes a connection back whose answer is complete.
-    pub(super) fn give_back(&self, lease: Lease, now: Tick) {
+    /// Takes the connection back of an answer that is complete.
+    pub(super) fn give_back(&self, answer: Answer, now: Tick) {
         let mut idle = self.idle.borrow_mut();
-        if let Held::Http1(http1) = lease.held
-            && !http1.sender.is_closed()
+        if let Some(connection) = answer.leave()
             && idle.len() < MAX_IDLE
         {
-            idle.push((http1, now));
+            idle.push((connection, now));
         }
     }
 
@@ -280,7 +214,7 @@ impl Pool {
     pub(super) fn sweep(&self, now: Tick) {
         self.idle
             .borrow_mut()
-            .retain(|(http1, since)| !http1.sender.is_closed() && now.saturating_sub(*since) <= IDLE_LIMIT);
+            .retain(|(connection, since)| now.saturating_sub(*since) <= IDLE_LIMIT && connection.is_alive());
         self.multiplexed.borrow_mut().retain(|connection| {
             if connection.taken.get() > 0 {
                 connection.used.set(now);
@@ -289,17 +223,15 @@ impl Pool {
         });
     }
 
-    /// The connection that was used last, if it is ready; the warmest is the least likely to be dead.
+    /// The connection that was used last, if it is alive; the warmest is the least likely to be dead.
     fn checkout(&self, now: Tick, speak: Speak) -> Option<Sender> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(position) =
-            idle.iter().rposition(|(http1, _)| http1.sender.is_ready() || http1.sender.is_closed())
-        {
-            let (http1, since) = idle.remove(position);
-            if http1.sender.is_ready() && now.saturating_sub(since) <= IDLE_LIMIT {
-                return Some(Sender::Http1(http1));
+        while let Some((connection, since)) = idle.pop() {
+            if now.saturating_sub(since) <= IDLE_LIMIT && connection.is_alive() {
+                return Some(Sender::Http1(connection));
             }
         }
+        drop(idle);
         if speak == Speak::Http1 {
             return None;
         }
@@ -316,8 +248,8 @@ impl Pool {
         if shared && let Some(sender) = self.checkout(now, speak) {
             return Ok(sender);
         }
-        Ok(match self.dialler.dial(speak, None, tally).await? {
-            Dialled::Http1(http1) => Sender::Http1(http1),
+        Ok(match self.dialler.dial(speak, tally).await? {
+            Dialled::Http1(connection) => Sender::Http1(connection),
             Dialled::Http2(sender) => {
                 let taken = Rc::new(Cell::new(0));
                 let place = Place::take(&taken);
@@ -361,15 +293,27 @@ impl Pool {
     }
 }
 
-impl From<Silent> for Failed {
+impl std::convert::From<Silent> for Failed {
     fn from(Silent(limit): Silent) -> Failed {
         let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
         Failed { error: UpstreamError::Timeout, detail }
     }
 }
 
-/// hyper's error, in the words that matter here.
-pub(super) fn classify(error: &hyper::Error) -> Failed {
+/// What broke off, in the words that matter here.
+pub(super) fn classify(error: &BrokenOff) -> Failed {
+    let error = match error {
+        BrokenOff::Http2(error) => error,
+        BrokenOff::Http1(error) => {
+            let kind = match error {
+                http1::Error::Malformed(_) | http1::Error::TooLarge => UpstreamError::Protocol,
+                http1::Error::Incomplete | http1::Error::Io(_) | http1::Error::BrokeOff => {
+                    UpstreamError::Reset
+                }
+            };
+            return Failed { error: kind, detail: error.to_string() };
+        }
+    };
     let mut detail = error.to_string();
     let mut source = error.source();
     let mut reset = error.is_incomplete_message() || error.is_canceled() || error.is_closed();

@@ -9,4 +9,5 @@ mod sinks;
 mod silence;
 mod slow;
 mod stops;
+mod uploads;
 mod upstreams;

@@ -223,6 +223,8 @@ fn what_http_1_may_leave_out_is_said_to_an_application_of_http_2() {
         ("GET /x HTTP/1.1\r\nHost:\r\n\r\n", own.as_str(), "/x"),
         ("GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", own.as_str(), "/x"),
         ("OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n", "b", "*"),
+        ("OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n", "b", "*"),
+        ("OPTIONS http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "b", "/"),
     ] {
         let mut client = sidecar.client();
         client.say(request.as_bytes()).unwrap();

@@ -1,16 +1,20 @@
 //! The future that carries a connection until it ends or is told to.
 
 use super::{ConnectionState, Order};
+use crate::http1::server as http1;
+use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::rt::{Read, Write};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::HttpService;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A protocol's connection that can be asked to finish.
 pub(in crate::proxy) trait Finish: Future {
@@ -18,16 +22,15 @@ pub(in crate::proxy) trait Finish: Future {
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<I, B, S> Finish for http1::UpgradeableConnection<I, S>
+impl<I, S, F, B> Finish for http1::Connection<I, S, F, B>
 where
-    S: HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: Read + Write + Unpin + Send + 'static,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: FnMut(Request<http1::Body<I>>) -> F,
+    F: Future<Output = Result<Response<B>, Infallible>>,
+    B: http1::Outgoing,
 {
     fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+        http1::Connection::finish(self);
     }
 }
 
@@ -65,14 +68,11 @@ pub(in crate::proxy) struct Carried<C> {
     connection: Pin<Box<C>>,
     state: Arc<ConnectionState>,
     heard: u8,
-    /// The state's bell.
-    waker: Waker,
 }
 
 impl<C: Finish> Carried<C> {
     pub(in crate::proxy) fn new(connection: C, state: Arc<ConnectionState>) -> Carried<C> {
-        let waker = Waker::from(Arc::clone(&state));
-        Carried { connection: Box::pin(connection), state, heard: Order::Carry as u8, waker }
+        Carried { connection: Box::pin(connection), state, heard: Order::Carry as u8 }
     }
 }
 
@@ -82,15 +82,14 @@ impl<C: Finish> Future for Carried<C> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.state.bell.belongs_to(cx.waker());
-        let cx = &mut Context::from_waker(&this.waker);
+        this.state.carrier.get_or_init(|| cx.waker().clone());
         let order = this.state.order.load(Ordering::Relaxed);
         if order != this.heard {
             this.heard = order;
             if order == Order::Cut as u8 {
                 return Poll::Ready(None);
             }
-            // What has arrived is read first: hyper closes a connection on which it has seen nothing yet.
+            // What has arrived is read first: a connection on which nothing was seen yet is closed.
             if let Poll::Ready(output) = this.connection.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }

@@ -1,15 +1,15 @@
 //! Opens a connection to the application and learns what is spoken on it.
 
 use super::outbound::Outbound;
-use super::wire::{Memory, Said, Wire};
 use super::{Failed, classify};
 use crate::config::{Scheme, Target};
-use crate::proxy::bell::{Bell, Belled};
+use crate::http1::client;
+use crate::proxy::received::BrokenOff;
 use crate::proxy::stream::Stream;
 use crate::proxy::{LocalExecutor, Shared};
 use crate::telemetry::{Handshake, TlsSide, UpstreamError, WorkerTally};
 use crate::tls::Outbound as Tls;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -22,8 +22,6 @@ use tokio_rustls::client::TlsStream;
 
 /// Between two attempts to reach an application that is not up yet.
 const STARTUP_PAUSE: Duration = Duration::from_millis(20);
-/// The most that is buffered of an answer's head.
-const MAX_BUFFER: usize = 64 * 1024;
 /// The most an application's head may hold; far more than an answer has, far less than would hurt.
 const MAX_HEADER_LIST: u32 = 256 * 1024;
 /// What the application may send ahead on one stream and on the connection, in bytes.
@@ -34,15 +32,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// A fresh connection, by what is spoken on it.
 pub(super) enum Dialled {
-    Http1(Http1),
+    Http1(client::Connection<Stream, Outbound>),
     Http2(http2::SendRequest<Outbound>),
-}
-
-/// A connection of HTTP/1, to send requests on.
-pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Outbound>,
-    pub(super) memory: Memory,
-    pub(super) bell: Arc<Bell>,
 }
 
 /// Which protocols will do.
@@ -59,7 +50,6 @@ pub(super) struct Dialler {
     pub(super) target: Target,
     connect_timeout: Duration,
     tls: Option<Arc<Tls>>,
-    http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
     /// The application has accepted a connection at least once.
     seen: Cell<bool>,
@@ -69,8 +59,6 @@ pub(super) struct Dialler {
 
 impl Dialler {
     pub(super) fn new(shared: &Shared) -> Dialler {
-        let mut http1 = http1::Builder::new();
-        http1.preserve_header_case(shared.preserve_header_case).writev(false).max_buf_size(MAX_BUFFER);
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())
@@ -82,7 +70,6 @@ impl Dialler {
             target: shared.upstream.clone(),
             connect_timeout: shared.connect_timeout,
             tls: shared.upstream_tls.clone(),
-            http1,
             http2,
             seen: Cell::new(false),
             chose_http2: Cell::new(true),
@@ -98,20 +85,14 @@ impl Dialler {
         }
     }
 
-    /// Connects, agrees on a protocol, and leaves a task behind that carries the connection. What was said elsewhere in
-    /// vain takes the place of the first request.
-    pub(super) async fn dial(
-        &self,
-        speak: Speak,
-        first: Option<Said>,
-        tally: &WorkerTally,
-    ) -> Result<Dialled, Failed> {
+    /// Connects and agrees on a protocol. A connection of HTTP/2 is carried by a task that is left behind.
+    pub(super) async fn dial(&self, speak: Speak, tally: &WorkerTally) -> Result<Dialled, Failed> {
         let deadline = Instant::now() + self.connect_timeout;
         let stream = self.connect(deadline).await?;
         self.seen.set(true);
         let _ = stream.set_nodelay(true);
         match self.target.scheme {
-            Scheme::Http => self.speak_http1(Stream::plain(stream), first).await,
+            Scheme::Http => Ok(Dialled::Http1(client::Connection::new(Stream::plain(stream)))),
             Scheme::H2c if speak == Speak::Http1 => {
                 let detail = "an upgrade needs HTTP/1.1".to_owned();
                 Err(Failed { error: UpstreamError::Protocol, detail })
@@ -127,7 +108,7 @@ impl Dialler {
                 if chose_http2 {
                     self.speak_http2(stream).await
                 } else {
-                    self.speak_http1(stream, first).await
+                    Ok(Dialled::Http1(client::Connection::new(stream)))
                 }
             }
         }
@@ -167,19 +148,9 @@ impl Dialler {
         result
     }
 
-    async fn speak_http1(&self, stream: Stream, first: Option<Said>) -> Result<Dialled, Failed> {
-        let (wire, memory) = Wire::new(stream, first);
-        let handshake = self.http1.handshake(TokioIo::new(wire)).await;
-        let (sender, connection) = handshake.map_err(|error| classify(&error))?;
-        let bell = Arc::default();
-        // Its errors reach whoever waits for an answer on it.
-        tokio::task::spawn_local(Belled::new(connection.with_upgrades(), &bell));
-        Ok(Dialled::Http1(Http1 { sender, memory, bell }))
-    }
-
     async fn speak_http2(&self, stream: Stream) -> Result<Dialled, Failed> {
         let handshake = self.http2.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| classify(&error))?;
+        let (sender, connection) = handshake.map_err(|error| classify(&BrokenOff::Http2(error)))?;
         tokio::task::spawn_local(async move {
             let _ = connection.await;
         });

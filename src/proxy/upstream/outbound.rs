@@ -1,18 +1,19 @@
 //! A request's body on its way to the application.
 //!
 //! A client that sent `Expect: 100-continue` waits to be asked for its body, and the one to ask is the application: its
-//! 100 opens the gate, and only then is the body polled, which makes hyper ask the client. An application that answers
+//! 100 opens the gate, and only then is the body polled, which is what asks the client. An application that answers
 //! at once never gets the body, and the client never sends it.
 
 use super::turn::Turn;
-use crate::proxy::connection::{Phase, Progress, STREAM_STALL_LIMIT, Unsaid};
+use crate::http1;
+use crate::http1::client::Outgoing;
+use crate::proxy::connection::{Progress, STREAM_STALL_LIMIT, Unsaid};
+use crate::proxy::received::{BrokenOff, Received};
 use crate::telemetry::{Refusal, WorkerTally};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::error::Error;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +37,7 @@ pub(in crate::proxy) enum Outbound {
 }
 
 /// A body as it comes from the client.
-pub(in crate::proxy) struct Upload<B = Incoming> {
+pub(in crate::proxy) struct Upload<B = Received> {
     body: B,
     progress: Progress,
     /// Where nobody else keeps the limit.
@@ -164,24 +165,23 @@ impl Gate {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::proxy) enum BodyError {
     #[error(transparent)]
-    Client(#[from] hyper::Error),
+    Client(#[from] BrokenOff),
     #[error("the application answered without taking the body")]
     Unwanted,
     #[error("the client sends no more of the body")]
     Stalled,
 }
 
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
+impl<B: Body<Data = Bytes, Error = BrokenOff> + Unpin> Upload<B> {
     /// A body, and its limit if it has one of its own.
     pub(in crate::proxy) fn new(body: B, progress: Progress, stall: Option<Box<Stall>>) -> Upload<B> {
         Upload { body, progress, stall }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.progress.bell().take(&mut self.body, cx);
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
         // Being polled means that the application can take more: only now does the client keep us waiting.
-        self.progress.enter(if polled.is_pending() { Phase::Client } else { Phase::Application });
-        self.progress.owe_body(!self.body.is_end_stream());
+        self.progress.uploads(polled.is_pending(), self.body.is_end_stream());
         if let Some(stall) = &mut self.stall {
             if polled.is_ready() {
                 stall.moved = true;
@@ -200,19 +200,22 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
 }
 
 /// What a client did whose body ends in this error.
-fn unsaid(error: &hyper::Error) -> Unsaid {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // As hyper tells of chunks that are none, and h2 of a length that is not kept to.
-        let chunks = error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput));
-        if chunks || error.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library) {
-            return Unsaid::Malformed;
+fn unsaid(error: &BrokenOff) -> Unsaid {
+    match error {
+        BrokenOff::Http1(http1::Error::Malformed(_) | http1::Error::TooLarge) => Unsaid::Malformed,
+        BrokenOff::Http1(_) => Unsaid::Gone,
+        BrokenOff::Http2(error) => {
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                // As h2 tells of a length that is not kept to.
+                if error.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library) {
+                    return Unsaid::Malformed;
+                }
+                cause = error.source();
+            }
+            Unsaid::Gone
         }
-        cause = error.source();
     }
-    Unsaid::Gone
 }
 
 impl Gated {
@@ -230,6 +233,16 @@ impl Gated {
         match &mut self.client {
             Some(client) => client.poll(cx),
             None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Outgoing for Outbound {
+    fn is_asked_for(&self) {
+        match self {
+            Outbound::Gated(gated) => gated.gate.open(),
+            Outbound::Timed(timed) => timed.body.is_asked_for(),
+            Outbound::Empty | Outbound::Client(_) => {}
         }
     }
 }
@@ -283,6 +296,7 @@ impl Body for Outbound {
 mod tests {
     use super::*;
     use crate::proxy::connection::ConnectionState;
+    use crate::proxy::received::Next;
     use std::sync::atomic::AtomicU32;
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
     use tokio::time::{advance, timeout};
@@ -295,12 +309,9 @@ mod tests {
 
     impl Body for Said {
         type Data = Bytes;
-        type Error = hyper::Error;
+        type Error = BrokenOff;
 
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next {
             self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
         }
     }

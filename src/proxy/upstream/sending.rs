@@ -7,18 +7,20 @@
 //! ```
 //!
 //! Written out and not `async`: a block would hold what it waits for once where it was given and once more where it is
-//! polled, and hyper keeps the room for this future for as long as a client's connection is open.
+//! polled, and a client's connection keeps the room for this future for as long as it is open.
 
+use super::answer::{Answer, From};
 use super::outbound::{Gate, Outbound};
-use super::turn::{self, Silent, Turn};
-use super::wire::Memory;
-use super::{Failed, Held, Lease, Pool, Sender, Speak, Tick, classify};
+use super::turn::{Silent, Turn, silence};
+use super::{Failed, Place, Pool, Speak, Tick, classify};
+use crate::http1::{self, Spelling, client};
+use crate::proxy::received::BrokenOff;
+use crate::proxy::stream::Stream;
 use crate::telemetry::WorkerTally;
 use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,48 +28,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The head of the application's answer and the connection it comes on, or why there is none.
-pub(in crate::proxy) type Reply = Result<(Response<Incoming>, Lease), Failed>;
+/// The application's answer, or why there is none.
+pub(in crate::proxy) type Reply = Result<Response<Answer>, Failed>;
 
-pin_project! {
-    /// Waits for an answer's head, and sends once more what may be sent once more.
-    #[project = SendingProjected]
-    pub(super) enum Sending<S> {
-        /// On a connection that may have died in the pool.
-        Pooled { #[pin] sent: S, rest: Option<Rest> },
-        /// On a fresh one, once there is one. Boxed: connecting is rare.
-        Fresh { sent: Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Held), Failed>>>>, gate: Option<Gate> },
-    }
-}
+/// What is waited for in one place, whatever it is.
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// What a request on a pooled connection needs for its end.
-pub(super) struct Rest {
-    pub(super) held: Held,
-    pub(super) repeat: Repeat,
-    pub(super) again: Again,
-}
+/// A request that was not answered on a connection of HTTP/2, with the error.
+pub(super) type Unsent = Box<TrySendError<Request<Outbound>>>;
 
-/// Whether a request may be sent twice, and who can say it again.
-pub(super) enum Repeat {
-    Never,
-    /// The connection of HTTP/1 itself remembers it.
-    Remembered,
-    /// One of HTTP/2 carries many, and remembers none.
-    Copied(Box<Request<Outbound>>),
-}
+/// A call on a connection of HTTP/1.
+pub(super) type Call = client::Call<Stream, Outbound>;
 
-impl Repeat {
-    /// Sees to it that the request that is about to be sent on this connection can be sent again, if it may be.
-    pub(super) fn of(request: &Request<Outbound>, sender: &Sender) -> Repeat {
-        match sender {
-            _ if !is_repeatable(request) => Repeat::Never,
-            Sender::Http1(http1) => {
-                http1.memory.arm();
-                Repeat::Remembered
-            }
-            Sender::Http2(..) => Repeat::Copied(Box::new(copy(request))),
-        }
-    }
+/// Waits for an answer's head, and sends once more what may be sent once more.
+pub(super) enum Sending {
+    /// On a connection that may have died in the pool.
+    Pooled { sent: Sent, again: Option<Again> },
+    /// On a fresh one, once there is one. Boxed: connecting is rare.
+    Fresh { sent: Boxed<Result<Response<From>, Failed>>, gate: Option<Gate> },
 }
 
 /// What it takes to send a request on a fresh connection.
@@ -77,107 +55,133 @@ pub(super) struct Again {
     pub(super) speak: Speak,
     pub(super) now: Tick,
     pub(super) tally: Arc<WorkerTally>,
+    /// How the names in the head of the request were spelled.
+    pub(super) spelling: Option<Spelling>,
 }
 
-impl<S> Sending<S> {
-    pub(super) fn fresh(request: Request<Outbound>, again: Again) -> Sending<S> {
-        let Again { pool, gate, speak, now, tally } = again;
-        Sending::Fresh { sent: Box::pin(pool.send_fresh(request, speak, now, tally)), gate }
+impl Sending {
+    pub(super) fn fresh(request: Request<Outbound>, again: Again) -> Sending {
+        let Again { pool, gate, speak, now, tally, spelling } = again;
+        Sending::Fresh { sent: Box::pin(pool.send_fresh(request, spelling, speak, now, tally)), gate }
     }
 
-    fn retry(request: Request<Outbound>, again: Again) -> Sending<S> {
-        again.tally.retries.add(1);
-        Sending::fresh(request, again)
-    }
-
-    /// Sends what a connection that failed remembers, or fails as it did.
-    fn from_memory(memory: Memory, failed: Failed, again: Again) -> Sending<S> {
-        let Again { pool, gate, tally, .. } = again;
-        Sending::Fresh { sent: Box::pin(pool.send_again(memory, failed, tally)), gate }
+    /// Never written, or written to a connection that was already dead: once more, on a fresh one.
+    fn once_more(unanswered: Unanswered, again: Again) -> Result<Sending, Failed> {
+        match unanswered {
+            Unanswered::Http1 { error, call }
+                if !matches!(error, http1::Error::BrokeOff) && call.can_be_repeated() =>
+            {
+                let Again { pool, gate, tally, .. } = again;
+                tally.retries.add(1);
+                Ok(Sending::Fresh { sent: Box::pin(pool.repeat(call, tally)), gate })
+            }
+            Unanswered::Http2 { mut failed, copy } => {
+                match failed.take_message().or(copy.map(|copy| *copy)) {
+                    Some(request) => {
+                        again.tally.retries.add(1);
+                        Ok(Sending::fresh(request, again))
+                    }
+                    None => Err(Unanswered::Http2 { failed, copy: None }.into()),
+                }
+            }
+            // If it was silent, it may yet do what it was asked: to ask again could do it twice.
+            unanswered => Err(unanswered.into()),
+        }
     }
 }
 
-impl<S: Future<Output = Result<Answered, Silent>>> Future for Sending<S> {
+impl Future for Sending {
     type Output = Reply;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let SendingProjected::Pooled { sent, rest } = self.as_mut().project() {
-            let sent = ready!(sent.poll(cx));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
+        if let Sending::Pooled { sent, again } = &mut *self {
+            let sent = ready!(Pin::new(sent).poll(cx));
             // It is there until the answer is.
-            let Some(Rest { held, repeat, again }) = rest.take() else { return Poll::Pending };
-            let mut failed = match sent {
-                Ok(Ok(response)) => return Poll::Ready(Ok(Lease::new(response, held, again.gate))),
-                // It may yet do what it was asked: to ask again could do it twice.
-                Err(silent) => return Poll::Ready(Err(silent.into())),
-                Ok(Err(failed)) => failed,
-            };
-            // Never written, or written to a connection that was already dead: once more, on a fresh one.
-            let request = failed.take_message();
-            match (request, repeat, held) {
-                (Some(request), ..) => self.set(Sending::retry(request, again)),
-                (None, Repeat::Copied(request), _) => self.set(Sending::retry(*request, again)),
-                (None, Repeat::Remembered, Held::Http1(http1)) => {
-                    let failed = classify(&failed.into_error());
-                    self.set(Sending::from_memory(http1.memory, failed, again));
-                }
-                (None, ..) => return Poll::Ready(Err(classify(&failed.into_error()))),
+            let Some(again) = again.take() else { return Poll::Pending };
+            match sent {
+                Ok(response) => return Poll::Ready(Ok(Answer::new(response, again.gate))),
+                Err(unanswered) => *self = Sending::once_more(unanswered, again)?,
             }
         }
-        match self.project() {
-            SendingProjected::Pooled { .. } => Poll::Pending,
-            SendingProjected::Fresh { sent, gate } => {
-                let (response, held) = ready!(sent.as_mut().poll(cx))?;
-                Poll::Ready(Ok(Lease::new(response, held, gate.take())))
+        match &mut *self {
+            Sending::Pooled { .. } => Poll::Pending,
+            Sending::Fresh { sent, gate } => {
+                let response = ready!(sent.as_mut().poll(cx))?;
+                Poll::Ready(Ok(Answer::new(response, gate.take())))
             }
         }
     }
 }
 
-/// What hyper makes of a request: an answer's head, or an error, with the request in it if it was never written.
-pub(super) type Answered = Result<Response<Incoming>, TrySendError<Request<Outbound>>>;
-
-pin_project! {
-    /// Waits for an answer's head, by either protocol.
-    #[project = SentProjected]
-    pub(super) enum Sent<A, B> {
-        Http1 { #[pin] sent: A },
-        Http2 { #[pin] sent: B },
-        /// By either, and not for ever. Boxed, because few set a limit and every request would have to be as large.
-        Limited { sent: Pin<Box<dyn Future<Output = Result<Answered, Silent>>>> },
-    }
+/// A request that was given to a connection.
+pub(super) struct Sent {
+    on: On,
+    /// How long the application may be silent. Boxed: few have a limit.
+    limit: Option<Boxed<Silent>>,
 }
 
-impl<A, B> Future for Sent<A, B>
-where
-    A: Future<Output = Answered>,
-    B: Future<Output = Answered>,
-{
-    type Output = Result<Answered, Silent>;
+/// What a request was given to.
+pub(super) enum On {
+    Http1(Call),
+    Http2 {
+        sent: Boxed<Result<Response<Incoming>, Unsent>>,
+        /// The same again, if it may be sent twice: a connection that carries many remembers none.
+        copy: Option<Box<Request<Outbound>>>,
+        place: Option<Place>,
+    },
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            SentProjected::Http1 { sent } => sent.poll(cx).map(Ok),
-            SentProjected::Http2 { sent } => sent.poll(cx).map(Ok),
-            SentProjected::Limited { sent } => sent.as_mut().poll(cx),
+/// Why there is no answer, and what it takes to ask once more.
+pub(super) enum Unanswered {
+    Silent(Silent),
+    Http1 { error: http1::Error, call: Call },
+    Http2 { failed: Unsent, copy: Option<Box<Request<Outbound>>> },
+}
+
+impl std::convert::From<Unanswered> for Failed {
+    fn from(unanswered: Unanswered) -> Failed {
+        match unanswered {
+            Unanswered::Silent(silent) => silent.into(),
+            Unanswered::Http1 { error, .. } => classify(&BrokenOff::Http1(error)),
+            Unanswered::Http2 { failed, .. } => classify(&BrokenOff::Http2(failed.into_error())),
         }
     }
 }
 
-impl<A, B> Sent<A, B>
-where
-    A: Future<Output = Answered> + 'static,
-    B: Future<Output = Answered> + 'static,
-{
-    /// Waits no longer than this for an application whose turn it is.
-    pub(super) fn limited(self, limit: Duration, turn: Option<Rc<Turn>>) -> Sent<A, B> {
-        // What it waits for has no limit yet.
-        let sent = async move { turn::within(limit, turn, self).await? };
-        Sent::Limited { sent: Box::pin(sent) }
+impl Sent {
+    /// If there is a limit, it is kept for as long as it is the application's turn.
+    pub(super) fn new(on: On, limit: Option<(Duration, Option<Rc<Turn>>)>) -> Sent {
+        let limit = limit.map(|(limit, turn)| Box::pin(silence(limit, turn)) as Boxed<Silent>);
+        Sent { on, limit }
+    }
+}
+
+impl Future for Sent {
+    type Output = Result<Response<From>, Unanswered>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Sent { on, limit } = &mut *self;
+        let polled = match on {
+            On::Http1(call) => Pin::new(&mut *call).poll(cx).map(|answered| match answered {
+                Ok(response) => Ok(response.map(From::Http1)),
+                Err(error) => Err(Unanswered::Http1 { error, call: std::mem::take(call) }),
+            }),
+            On::Http2 { sent, copy, place } => sent.as_mut().poll(cx).map(|answered| match answered {
+                Ok(response) => Ok(response.map(|body| From::Http2(Box::new((body, place.take()))))),
+                Err(failed) => Err(Unanswered::Http2 { failed, copy: copy.take() }),
+            }),
+        };
+        match (polled, limit) {
+            (Poll::Pending, Some(limit)) => {
+                limit.as_mut().poll(cx).map(|silent| Err(Unanswered::Silent(silent)))
+            }
+            (polled, _) => polled,
+        }
     }
 }
 
 /// Whether a request may be sent twice: an idempotent method and no body.
-fn is_repeatable(request: &Request<Outbound>) -> bool {
+pub(super) fn is_repeatable(request: &Request<Outbound>) -> bool {
     let idempotent = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
@@ -185,7 +189,7 @@ fn is_repeatable(request: &Request<Outbound>) -> bool {
     idempotent && request.body().is_end_stream()
 }
 
-fn copy(request: &Request<Outbound>) -> Request<Outbound> {
+pub(super) fn copy(request: &Request<Outbound>) -> Request<Outbound> {
     let mut copy = Request::new(Outbound::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();

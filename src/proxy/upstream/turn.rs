@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// The application was silent for as long as it may be, which is this.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,24 +54,18 @@ impl Turn {
     }
 }
 
-/// Waits for an answer, but no longer than the application may be silent. Without a body it is always its turn.
-pub(super) async fn within<T>(
-    limit: Duration,
-    turn: Option<Rc<Turn>>,
-    answer: impl Future<Output = T>,
-) -> Result<T, Silent> {
-    let Some(turn) = turn else { return timeout(limit, answer).await.map_err(|_| Silent(limit)) };
-    tokio::select! {
-        biased;
-        answer = answer => Ok(answer),
-        () = turn.lasts(limit) => Err(Silent(limit)),
+/// Waits until the application has been silent for as long as it may be. Without a body it is always its turn.
+pub(super) async fn silence(limit: Duration, turn: Option<Rc<Turn>>) -> Silent {
+    match turn {
+        Some(turn) => turn.lasts(limit).await,
+        None => sleep(limit).await,
     }
+    Silent(limit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::{pending, ready};
     use tokio::time::advance;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -79,10 +73,10 @@ mod tests {
     const LITTLE: Duration = Duration::from_millis(2);
 
     /// A limit that runs on time of our own, and its turn.
-    fn limited() -> (tokio::task::JoinHandle<Result<(), Silent>>, Rc<Turn>) {
+    fn limited() -> (tokio::task::JoinHandle<Silent>, Rc<Turn>) {
         let turn = Rc::new(Turn::default());
         turn.application();
-        (tokio::task::spawn_local(within(LIMIT, Some(Rc::clone(&turn)), pending())), turn)
+        (tokio::task::spawn_local(silence(LIMIT, Some(Rc::clone(&turn)))), turn)
     }
 
     /// Lets time pass, and the limit see it.
@@ -111,7 +105,7 @@ mod tests {
             pass(MOST).await;
             assert!(!waiting.is_finished(), "it never had its whole time at once");
             pass(LITTLE).await;
-            assert_eq!(waiting.await.unwrap(), Err(Silent(LIMIT)));
+            assert_eq!(waiting.await.unwrap(), Silent(LIMIT));
         });
     }
 
@@ -126,18 +120,16 @@ mod tests {
             pass(MOST).await;
             assert!(!waiting.is_finished());
             pass(LITTLE).await;
-            assert_eq!(waiting.await.unwrap(), Err(Silent(LIMIT)));
+            assert_eq!(waiting.await.unwrap(), Silent(LIMIT));
         });
     }
 
     #[test]
-    fn without_a_body_the_time_runs_at_once_and_an_answer_ends_it() {
+    fn without_a_body_the_time_runs_at_once() {
         paused(async {
             let start = Instant::now();
-            assert_eq!(within(LIMIT, None, pending::<()>()).await, Err(Silent(LIMIT)));
+            assert_eq!(silence(LIMIT, None).await, Silent(LIMIT));
             assert!(start.elapsed() >= LIMIT && start.elapsed() < LIMIT + LITTLE);
-            assert_eq!(within(LIMIT, None, ready(7)).await, Ok(7));
-            assert_eq!(within(LIMIT, Some(Rc::default()), ready(7)).await, Ok(7));
         });
     }
 }

@@ -1,7 +1,7 @@
 //! An application that dies, comes back, hangs up while idle, or breaks off.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -192,6 +192,20 @@ fn an_answer_that_ends_too_early_never_looks_complete() {
     check_closed_early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     check_closed_early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf");
     check_closed_early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n");
+}
+
+#[test]
+fn an_answer_whose_end_is_its_connections_is_reset_when_it_ends_too_early() {
+    // HTTP/1.0 knows no chunks, so to its clients the end of the connection is all the end there is.
+    let breaking = by_hand(|_, mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").unwrap();
+    });
+    let sidecar = Options::run().rules(NEVER).upstream(breaking).args(&["--sink", "none"]).start();
+    let mut client = TcpStream::connect(sidecar.listen).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+    let error = client.read_to_string(&mut String::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! Answers that come while the request's body is still on its way.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+use crate::support::client::{Client, Request};
+use crate::support::sidecar::{Options, Sidecar};
+use crate::support::world::NEVER;
+use crate::support::{PATIENCE, by_hand, eventually, read_head};
+
+/// Far more than the kernels on the way hold.
+const BODY: usize = 20 << 20;
+const PIECE: &[u8] = &[7; 65_536];
+
+fn sidecar(upstream: std::net::SocketAddr) -> Sidecar {
+    Options::run().rules(NEVER).upstream(upstream).args(&["--sink", "none"]).start()
+}
+
+fn connect(sidecar: &Sidecar) -> TcpStream {
+    let client = TcpStream::connect(sidecar.listen).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_write_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+/// Reads so many bytes of a body.
+fn read_body(stream: &mut TcpStream) -> usize {
+    let copied = std::io::copy(&mut stream.take(BODY as u64), &mut std::io::sink());
+    copied.unwrap_or_default() as usize
+}
+
+fn post(target: &str) -> String {
+    format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n")
+}
+
+#[test]
+fn a_body_goes_on_after_an_answer_that_is_complete_and_the_connection_after_both() {
+    let (sender, bodies) = mpsc::channel();
+    let app = by_hand(move |_, mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        let _ = sender.send(read_body(&mut stream));
+    });
+    let sidecar = sidecar(app);
+    let mut client = connect(&sidecar);
+    for n in 0..3 {
+        client.write_all(post(&format!("/{n}")).as_bytes()).unwrap();
+        let head = read_head(&mut client);
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("connection: close"), "{head}");
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"ok");
+        // The whole answer is here, and nothing of the body has been sent.
+        for _ in 0..BODY / PIECE.len() {
+            client.write_all(PIECE).unwrap();
+        }
+        assert_eq!(bodies.recv_timeout(PATIENCE), Ok(BODY), "request {n}");
+    }
+    eventually("nothing is left of them", || {
+        sidecar.scrape().sum("collimator_requests_in_flight", &[]) == 0.0
+    });
+}
+
+#[test]
+fn a_body_goes_on_while_its_sender_does_not_look_at_the_answer() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&read);
+    let app = by_hand(move |_, mut stream| {
+        let mut answering = stream.try_clone().unwrap();
+        let answer = std::thread::spawn(move || {
+            write!(answering, "HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n").unwrap();
+            for _ in 0..BODY / PIECE.len() {
+                answering.write_all(PIECE).unwrap();
+            }
+        });
+        seen.store(read_body(&mut stream), Ordering::Relaxed);
+        answer.join().unwrap();
+    });
+    let sidecar = sidecar(app);
+    let mut client = connect(&sidecar);
+    client.write_all(post("/").as_bytes()).unwrap();
+    for _ in 0..BODY / PIECE.len() {
+        client.write_all(PIECE).unwrap();
+    }
+    eventually("the application has it all", || read.load(Ordering::Relaxed) == BODY);
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(read_body(&mut client), BODY);
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_body_with_it() {
+    let (sender, ended) = mpsc::channel();
+    let app = by_hand(move |_, mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        let _ = sender.send(read_body(&mut stream));
+    });
+    let sidecar = sidecar(app);
+    let mut client = connect(&sidecar);
+    client.write_all(post("/").as_bytes()).unwrap();
+    read_head(&mut client);
+    client.write_all(PIECE).unwrap();
+    drop(client);
+    // Half a body, and the end of its connection.
+    assert!(ended.recv_timeout(PATIENCE).unwrap() <= PIECE.len());
+    eventually("nothing is left of it", || sidecar.scrape().sum("collimator_connections", &[]) == 0.0);
+}
+
+#[test]
+fn an_answer_of_two_framings_goes_on_with_one_and_its_connection_is_not_used_again() {
+    let app = by_hand(|head, mut stream| {
+        let framing = if head.starts_with("GET /0 ") {
+            "Content-Length: 5\r\nTransfer-Encoding: chunked"
+        } else {
+            "Transfer-Encoding: chunked\r\nContent-Length: 5"
+        };
+        write!(stream, "HTTP/1.1 200 OK\r\n{framing}\r\n\r\n2\r\nok\r\n0\r\n\r\n").unwrap();
+        // It stays open: whoever asks next asks on another.
+        let _ = stream.read(&mut [0; 1]);
+    });
+    let sidecar = sidecar(app);
+    let mut client = Client::connect(sidecar.listen);
+    for n in 0..4 {
+        let answer = client.send(&Request::get(&format!("/{}", n % 2)));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+        assert_eq!((answer.header("content-length"), answer.values("transfer-encoding").len()), (None, 1));
+    }
+}
