@@ -1,5 +1,7 @@
 //! What must hold for any input; the fuzz targets run it on new ones, and `tests/it/corpus.rs` on those kept.
 
+pub(crate) mod http1;
+
 use collimator::config::rules::from_sources;
 use collimator::moment::Moment;
 use collimator::sampling::{Attributes, Facts, Pattern, RuleSet};

@@ -33,3 +33,8 @@ fn trace_headers_found_by_fuzzing() {
 fn patterns_and_texts_found_by_fuzzing() {
     replay("pattern", fuzz::pattern);
 }
+
+#[test]
+fn messages_found_by_fuzzing() {
+    replay("http1", fuzz::http1::http1);
+}
