@@ -50,6 +50,8 @@ enum Expects {
     /// It does not, or was asked.
     Nothing,
     ToBeAsked,
+    /// It is being asked.
+    Asked,
     /// It has its answer and was not asked: it may send the body or not.
     Either,
 }
@@ -92,9 +94,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
     /// An answer begins: who waits to be asked for a body will not be. Whether there is one who does: the connection ends
     /// then, because a body may follow or may not.
     pub(super) fn withhold(&mut self) -> bool {
-        if self.expects == Expects::ToBeAsked {
-            self.expects = Expects::Either;
-        }
+        self.expects = match self.expects {
+            Expects::ToBeAsked | Expects::Either => Expects::Either,
+            // Whoever carries the connection writes what is left of the question.
+            Expects::Asked | Expects::Nothing => Expects::Nothing,
+        };
         self.expects == Expects::Either
     }
 
@@ -248,12 +252,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> http_body::Body for Body<I> {
             return Poll::Ready(None);
         }
         if shared.expects == Expects::ToBeAsked {
-            shared.expects = Expects::Nothing;
+            shared.expects = Expects::Asked;
             shared.out.bytes.extend_from_slice(CONTINUE);
         }
-        // Nothing else is written while a body is read before its answer.
-        if let Poll::Ready(Err(error)) = shared.poll_write(cx) {
-            return Poll::Ready(Some(Err(error.into())));
+        // Only that: who waits until an answer can be written is the connection, and one alone is woken.
+        if shared.expects == Expects::Asked && shared.poll_write(cx)?.is_ready() {
+            shared.expects = Expects::Nothing;
         }
         let polled = shared.poll_next(cx);
         if polled.is_pending() {

@@ -62,8 +62,8 @@ fn a_body_goes_on_after_an_answer_that_is_complete_and_the_connection_after_both
     });
 }
 
-#[test]
-fn a_body_goes_on_while_its_sender_does_not_look_at_the_answer() {
+/// An application that answers with as much as it is sent, at the same time. The second counts what it was sent.
+fn talking_both_ways() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let read = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&read);
     let app = by_hand(move |_, mut stream| {
@@ -74,19 +74,47 @@ fn a_body_goes_on_while_its_sender_does_not_look_at_the_answer() {
                 answering.write_all(PIECE).unwrap();
             }
         });
-        seen.store(read_body(&mut stream), Ordering::Relaxed);
+        let mut bytes = vec![0; PIECE.len()];
+        while seen.load(Ordering::Relaxed) < BODY {
+            seen.fetch_add(stream.read(&mut bytes).unwrap(), Ordering::Relaxed);
+        }
         answer.join().unwrap();
     });
+    (app, read)
+}
+
+fn send(client: &mut TcpStream, n: usize) {
+    for _ in 0..n / PIECE.len() {
+        client.write_all(PIECE).unwrap();
+    }
+}
+
+#[test]
+fn a_body_goes_on_while_its_sender_does_not_look_at_the_answer() {
+    let (app, read) = talking_both_ways();
     let sidecar = sidecar(app);
     let mut client = connect(&sidecar);
     client.write_all(post("/").as_bytes()).unwrap();
-    for _ in 0..BODY / PIECE.len() {
-        client.write_all(PIECE).unwrap();
-    }
+    send(&mut client, BODY);
     eventually("the application has it all", || read.load(Ordering::Relaxed) == BODY);
     let head = read_head(&mut client);
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert_eq!(read_body(&mut client), BODY);
+}
+
+#[test]
+fn an_answer_that_had_to_wait_goes_on_while_the_body_is_still_on_its_way() {
+    let (app, read) = talking_both_ways();
+    let sidecar = sidecar(app);
+    let mut client = connect(&sidecar);
+    client.write_all(post("/").as_bytes()).unwrap();
+    send(&mut client, BODY / 2);
+    eventually("the application has half of it", || read.load(Ordering::Relaxed) == BODY / 2);
+    // By now the answer waits for its reader, and the body for its sender.
+    read_head(&mut client);
+    assert_eq!(read_body(&mut client), BODY);
+    send(&mut client, BODY / 2);
+    eventually("the application has it all", || read.load(Ordering::Relaxed) == BODY);
 }
 
 #[test]
