@@ -1,7 +1,7 @@
 //! The memory that heads of requests may take, all connections together.
 //!
-//! One head may be 64 KiB. Ten thousand clients could so take 640 MiB without ever sending a request. What a connection needs beyond [`FREE`] is therefore
-//! taken from one budget; ordinary heads never touch it.
+//! One head may be 64 KiB. Ten thousand clients could so take 640 MiB without ever sending a request. What a connection
+//! needs beyond [`FREE`] is therefore taken from one budget; ordinary heads never touch it.
 //!
 //! ```text
 //!   less than half taken   nothing

@@ -6,10 +6,10 @@
 //!                                                          └ dead, and the request may be repeated: once more, fresh
 //! ```
 //!
-//! Each worker has its own pool, so taking a connection needs no lock. A connection runs in a task of its own. It is
-//! kept for [`IDLE_LIMIT`] after use, below the 5 s after which common application servers close theirs; what still
-//! turns out to be dead is told apart by whether the request had been written. A connection of HTTP/1 carries one request
-//! at a time, one of HTTP/2 up to [`MAX_STREAMS`].
+//! Each worker has its own pool, so taking a connection needs no lock. It is kept for [`IDLE_LIMIT`] after use, below the
+//! 5 s after which common application servers close theirs; what still turns out to be dead is told apart by whether the
+//! request had been written. A connection of HTTP/1 carries one request at a time, in the task of whoever asks; one of
+//! HTTP/2 up to [`MAX_STREAMS`], in a task of its own.
 
 mod answer;
 mod dial;
@@ -25,7 +25,7 @@ use crate::config::{Scheme, Target};
 use crate::http1::{self, Spelling, client};
 use crate::telemetry::{UpstreamError, WorkerTally};
 pub(super) use answer::Answer;
-use answer::From;
+use answer::Source;
 use dial::{Dialled, Dialler};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
@@ -42,7 +42,7 @@ use tokio::sync::Mutex;
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
 pub(super) use sending::Reply;
-use sending::{Again, Call, On, Sending, Sent, copy, is_repeatable};
+use sending::{Again, Boxed, Call, On, Sending, Sent, copy, is_repeatable};
 use turn::Silent;
 
 /// How long an unused connection is kept, in ticks of a second.
@@ -157,18 +157,20 @@ impl Pool {
         speak: Speak,
         now: Tick,
         tally: Arc<WorkerTally>,
-    ) -> Result<Response<From>, Failed> {
+    ) -> Result<Response<Source>, Failed> {
         let sender = self.connect(now, speak, &tally).await?;
         Ok(self.hand(sender, request, spelling.as_ref(), None).await?)
     }
 
     /// Says on a fresh connection what was said to a dead one.
-    async fn repeat(self: Rc<Self>, call: Call, tally: Arc<WorkerTally>) -> Result<Response<From>, Failed> {
+    async fn repeat(
+        self: Rc<Self>,
+        call: Call,
+        limit: Option<Boxed<Silent>>,
+        tally: Arc<WorkerTally>,
+    ) -> Result<Response<Source>, Failed> {
         match self.dialler.dial(Speak::Http1, &tally).await? {
-            Dialled::Http1(connection) => {
-                let limit = self.response_timeout.map(|limit| (limit, None));
-                Ok(Sent::new(On::Http1(call.repeat(connection)), limit).await?)
-            }
+            Dialled::Http1(connection) => Ok(Sent::again(call.repeat(connection), limit).await?),
             Dialled::Http2(_) => {
                 let detail = "it speaks HTTP/2 by now".to_owned();
                 Err(Failed { error: UpstreamError::Protocol, detail })
@@ -293,7 +295,7 @@ impl Pool {
     }
 }
 
-impl std::convert::From<Silent> for Failed {
+impl From<Silent> for Failed {
     fn from(Silent(limit): Silent) -> Failed {
         let detail = format!("no answer within {limit:?} (setting `response_timeout`)");
         Failed { error: UpstreamError::Timeout, detail }

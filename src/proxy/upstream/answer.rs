@@ -15,12 +15,12 @@ use std::task::Context;
 /// The body of an answer, and the connection it comes on: one of HTTP/1 can be used again when it is complete, of one of
 /// HTTP/2 a place becomes free.
 pub(in crate::proxy) struct Answer {
-    from: From,
+    source: Source,
     _gate: Option<EndOfAnswer>,
 }
 
 /// Whom an answer comes from.
-pub(super) enum From {
+pub(super) enum Source {
     Http1(client::Answer<Stream, Outbound>),
     /// Boxed, so that an answer is moved as cheaply as one of HTTP/1 is.
     Http2(Box<(Incoming, Option<Place>)>),
@@ -37,35 +37,35 @@ impl Drop for EndOfAnswer {
 
 impl Answer {
     /// An answer, and the gate at which the request's body may still wait.
-    pub(super) fn new(response: Response<From>, gate: Option<Gate>) -> Response<Answer> {
+    pub(super) fn new(response: Response<Source>, gate: Option<Gate>) -> Response<Answer> {
         let gate = gate.map(|gate| {
             gate.answered();
             EndOfAnswer(gate)
         });
-        response.map(|from| Answer { from, _gate: gate })
+        response.map(|source| Answer { source, _gate: gate })
     }
 
     /// How the names in its head were spelled, if that was asked for, once.
     pub(in crate::proxy) fn take_spelling(&mut self) -> Option<Spelling> {
-        match &mut self.from {
-            From::Http1(answer) => answer.take_spelling(),
-            From::Http2(_) => None,
+        match &mut self.source {
+            Source::Http1(answer) => answer.take_spelling(),
+            Source::Http2(_) => None,
         }
     }
 
     /// The connection of an answer that is complete, if it is one of HTTP/1 and can be used again.
     pub(super) fn leave(self) -> Option<client::Connection<Stream, Outbound>> {
-        match self.from {
-            From::Http1(answer) => answer.leave(),
-            From::Http2(..) => None,
+        match self.source {
+            Source::Http1(answer) => answer.leave(),
+            Source::Http2(..) => None,
         }
     }
 
     /// The connection after a 101, if it is one of HTTP/1.
     pub(in crate::proxy) fn upgrade(self) -> Option<crate::http1::Upgraded<Stream>> {
-        match self.from {
-            From::Http1(answer) => answer.upgrade(),
-            From::Http2(..) => None,
+        match self.source {
+            Source::Http1(answer) => answer.upgrade(),
+            Source::Http2(..) => None,
         }
     }
 }
@@ -75,23 +75,23 @@ impl Body for Answer {
     type Error = BrokenOff;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next {
-        match &mut self.from {
-            From::Http1(answer) => Pin::new(answer).poll_frame(cx).map_err(BrokenOff::Http1),
-            From::Http2(answer) => Pin::new(&mut answer.0).poll_frame(cx).map_err(BrokenOff::Http2),
+        match &mut self.source {
+            Source::Http1(answer) => Pin::new(answer).poll_frame(cx).map_err(BrokenOff::Http1),
+            Source::Http2(answer) => Pin::new(&mut answer.0).poll_frame(cx).map_err(BrokenOff::Http2),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.from {
-            From::Http1(answer) => answer.is_end_stream(),
-            From::Http2(answer) => answer.0.is_end_stream(),
+        match &self.source {
+            Source::Http1(answer) => answer.is_end_stream(),
+            Source::Http2(answer) => answer.0.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.from {
-            From::Http1(answer) => answer.size_hint(),
-            From::Http2(answer) => answer.0.size_hint(),
+        match &self.source {
+            Source::Http1(answer) => answer.size_hint(),
+            Source::Http2(answer) => answer.0.size_hint(),
         }
     }
 }

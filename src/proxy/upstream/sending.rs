@@ -9,7 +9,7 @@
 //! Written out and not `async`: a block would hold what it waits for once where it was given and once more where it is
 //! polled, and a client's connection keeps the room for this future for as long as it is open.
 
-use super::answer::{Answer, From};
+use super::answer::{Answer, Source};
 use super::outbound::{Gate, Outbound};
 use super::turn::{Silent, Turn, silence};
 use super::{Failed, Place, Pool, Speak, Tick, classify};
@@ -45,7 +45,7 @@ pub(super) enum Sending {
     /// On a connection that may have died in the pool.
     Pooled { sent: Sent, again: Option<Again> },
     /// On a fresh one, once there is one. Boxed: connecting is rare.
-    Fresh { sent: Boxed<Result<Response<From>, Failed>>, gate: Option<Gate> },
+    Fresh { sent: Boxed<Result<Response<Source>, Failed>>, gate: Option<Gate> },
 }
 
 /// What it takes to send a request on a fresh connection.
@@ -68,12 +68,12 @@ impl Sending {
     /// Never written, or written to a connection that was already dead: once more, on a fresh one.
     fn once_more(unanswered: Unanswered, again: Again) -> Result<Sending, Failed> {
         match unanswered {
-            Unanswered::Http1 { error, call }
+            Unanswered::Http1 { error, call, limit }
                 if !matches!(error, http1::Error::BrokeOff) && call.can_be_repeated() =>
             {
                 let Again { pool, gate, tally, .. } = again;
                 tally.retries.add(1);
-                Ok(Sending::Fresh { sent: Box::pin(pool.repeat(call, tally)), gate })
+                Ok(Sending::Fresh { sent: Box::pin(pool.repeat(call, limit, tally)), gate })
             }
             Unanswered::Http2 { mut failed, copy } => {
                 match failed.take_message().or(copy.map(|copy| *copy)) {
@@ -134,11 +134,11 @@ pub(super) enum On {
 /// Why there is no answer, and what it takes to ask once more.
 pub(super) enum Unanswered {
     Silent(Silent),
-    Http1 { error: http1::Error, call: Call },
+    Http1 { error: http1::Error, call: Call, limit: Option<Boxed<Silent>> },
     Http2 { failed: Unsent, copy: Option<Box<Request<Outbound>>> },
 }
 
-impl std::convert::From<Unanswered> for Failed {
+impl From<Unanswered> for Failed {
     fn from(unanswered: Unanswered) -> Failed {
         match unanswered {
             Unanswered::Silent(silent) => silent.into(),
@@ -149,6 +149,11 @@ impl std::convert::From<Unanswered> for Failed {
 }
 
 impl Sent {
+    /// The same call on another connection, with what is left of its limit.
+    pub(super) fn again(call: Call, limit: Option<Boxed<Silent>>) -> Sent {
+        Sent { on: On::Http1(call), limit }
+    }
+
     /// If there is a limit, it is kept for as long as it is the application's turn.
     pub(super) fn new(on: On, limit: Option<(Duration, Option<Rc<Turn>>)>) -> Sent {
         let limit = limit.map(|(limit, turn)| Box::pin(silence(limit, turn)) as Boxed<Silent>);
@@ -157,17 +162,19 @@ impl Sent {
 }
 
 impl Future for Sent {
-    type Output = Result<Response<From>, Unanswered>;
+    type Output = Result<Response<Source>, Unanswered>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Sent { on, limit } = &mut *self;
         let polled = match on {
             On::Http1(call) => Pin::new(&mut *call).poll(cx).map(|answered| match answered {
-                Ok(response) => Ok(response.map(From::Http1)),
-                Err(error) => Err(Unanswered::Http1 { error, call: std::mem::take(call) }),
+                Ok(response) => Ok(response.map(Source::Http1)),
+                Err(error) => {
+                    Err(Unanswered::Http1 { error, call: std::mem::take(call), limit: limit.take() })
+                }
             }),
             On::Http2 { sent, copy, place } => sent.as_mut().poll(cx).map(|answered| match answered {
-                Ok(response) => Ok(response.map(|body| From::Http2(Box::new((body, place.take()))))),
+                Ok(response) => Ok(response.map(|body| Source::Http2(Box::new((body, place.take()))))),
                 Err(failed) => Err(Unanswered::Http2 { failed, copy: copy.take() }),
             }),
         };
