@@ -271,8 +271,9 @@ impl Progress {
         self.state.owes_body.load(Ordering::Relaxed)
     }
 
-    /// The body of the present request has come to an end that is none.
+    /// The body of the present request has come to an end that is none. Nobody waits for more of it.
     pub(super) fn break_off(&self, unsaid: Unsaid) {
+        self.owe_body(false);
         self.state.unsaid.store(unsaid as u8, Ordering::Relaxed);
     }
 
