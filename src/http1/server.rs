@@ -19,7 +19,7 @@ use super::{Error, Spelling, Upgraded};
 use crate::clock::Clock;
 pub use body::Body;
 use body::Shared;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
@@ -250,6 +250,11 @@ fn poll_head<I: AsyncRead + AsyncWrite + Unpin>(
     let shared = &mut *shared;
     let Some(io) = &mut shared.io else { return Poll::Ready(Ok(None)) };
     loop {
+        // RFC 9112 2.2: some send an empty line after a body. They are not kept, however many there are.
+        while let [b'\r', b'\n', ..] | [b'\n', ..] = shared.ahead[..] {
+            let line = if shared.ahead[0] == b'\r' { 2 } else { 1 };
+            shared.ahead.advance(line);
+        }
         if !shared.ahead.is_empty()
             && section.may_be_whole(&shared.ahead)?
             && let Some(head) = head::request(&mut shared.ahead, options.preserve_header_case)?

@@ -98,6 +98,23 @@ fn requests_that_come_at_once_are_answered_in_their_order() {
 }
 
 #[test]
+fn empty_lines_before_a_request_are_passed_over_however_many_there_are() {
+    let said = format!("{}GET /a HTTP/1.1\r\nConnection: close\r\n\r\n", "\r\n\n".repeat(40_000));
+    let heard = run(async {
+        let (mut client, ours) = duplex(1 << 10);
+        let service =
+            |request: Request<Body<DuplexStream>>| async move { Ok(ok(request.uri().path().to_owned())) };
+        let serving = spawn_local(server::Connection::new(ours, options(), service));
+        client.write_all(said.as_bytes()).await.unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        serving.await.unwrap().unwrap();
+        heard
+    });
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n") && heard.ends_with("\r\n\r\n/a"), "{heard}");
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_the_rest_is_not_read() {
     let heard = run(heard("GET / HTTP/1.1\r\n\r\nGET /\r\n\r\nGET / HTTP/1.1\r\n\r\n", |_| async {
         Ok(ok("1\n".into()))
