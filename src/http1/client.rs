@@ -61,8 +61,11 @@ struct Wire<I, B> {
     decoder: Decoder,
     /// The application goes on with the connection after it.
     keeps: bool,
-    /// Who sends the rest of a request that is answered.
+    /// Who sends the rest of a request that is answered, and who reads the answer meanwhile.
     rest: Option<Waker>,
+    reader: Option<Waker>,
+    /// That rest broke off, and what comes of the answer is worth nothing.
+    is_broken: bool,
     spelling: Option<Spelling>,
 }
 
@@ -88,6 +91,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Connection<I, B> {
             decoder: Decoder::NOTHING,
             keeps: true,
             rest: None,
+            reader: None,
+            is_broken: false,
             spelling: None,
         })))
     }

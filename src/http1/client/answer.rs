@@ -72,7 +72,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Body for Answer<I, B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Some(wire) = &self.wire else { return Poll::Ready(None) };
-        let Wire { io, ahead, decoder, .. } = &mut *wire.borrow_mut();
+        let Wire { io, ahead, decoder, sending, reader, is_broken, .. } = &mut *wire.borrow_mut();
+        if *is_broken {
+            return Poll::Ready(Some(Err(Error::BrokeOff)));
+        }
         loop {
             match decoder.decode(ahead)? {
                 Decoded::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
@@ -84,7 +87,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Body for Answer<I, B> {
                     }
                     Poll::Ready(piece) if ahead.is_empty() => *ahead = piece,
                     Poll::Ready(piece) => append(ahead, &piece),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        if sending.body.is_some() {
+                            *reader = Some(cx.waker().clone());
+                        }
+                        return Poll::Pending;
+                    }
                 },
             }
         }
@@ -105,9 +113,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Future for Rest<I, B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let wire = &mut *self.0.borrow_mut();
-        let is_broken = wire.sending.drive(&mut wire.io, cx).is_err();
-        // Half a body is the end of its connection.
-        wire.keeps &= !is_broken && wire.sending.failed.is_none();
+        if wire.sending.drive(&mut wire.io, cx).is_err() {
+            // The application would wait for the other half of the body, and the client for the answer.
+            wire.is_broken = true;
+            if let Some(reader) = wire.reader.take() {
+                reader.wake();
+            }
+        }
+        wire.keeps &= !wire.is_broken && wire.sending.failed.is_none();
         if !wire.keeps || wire.sending.is_over() {
             wire.sending.body = None;
             return Poll::Ready(());

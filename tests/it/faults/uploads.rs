@@ -118,6 +118,25 @@ fn an_answer_that_had_to_wait_goes_on_while_the_body_is_still_on_its_way() {
 }
 
 #[test]
+fn a_body_that_turns_out_to_be_none_ends_the_answer_that_has_begun() {
+    let (sender, ended) = mpsc::channel();
+    let app = by_hand(move |_, mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").unwrap();
+        let _ = sender.send(read_body(&mut stream));
+    });
+    let sidecar = sidecar(app);
+    let mut client = connect(&sidecar);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    read_head(&mut client);
+    client.write_all(b"4\r\nhalf\r\nno number\r\n").unwrap();
+    // Nobody waits for the other half of either.
+    assert!(ended.recv_timeout(PATIENCE).unwrap() < 20);
+    assert_eq!(read_body(&mut client), 4);
+    eventually("nothing is left of it", || sidecar.scrape().sum("collimator_connections", &[]) == 0.0);
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_body_with_it() {
     let (sender, ended) = mpsc::channel();
     let app = by_hand(move |_, mut stream| {
