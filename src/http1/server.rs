@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The body of a request is read from the connection by whoever wants it, in whatever task: what it has in common with the
-//! connection is [`Shared`]. While nobody is to read a body the connection itself reads, to see the client leave.
+//! connection is `Shared`. While nobody is to read a body the connection itself reads, to see the client leave.
 
 mod body;
 
