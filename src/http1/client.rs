@@ -208,11 +208,8 @@ where
     pub fn can_be_repeated(&self) -> bool {
         self.0.as_ref().is_some_and(|wire| {
             let wire = wire.borrow();
-            let idempotent = matches!(
-                wire.method,
-                Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-            );
-            !wire.has_come && (!wire.sending.out.has_begun() || idempotent && !wire.had_body)
+            let is_harmless = wire.method.is_idempotent() && !wire.had_body;
+            !wire.has_come && (!wire.sending.out.has_begun() || is_harmless)
         })
     }
 

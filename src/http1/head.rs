@@ -6,7 +6,7 @@ mod write;
 use super::decode::Decoder;
 use super::spelling::Spelling;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 pub(super) use read::{Section, request, response};
 pub(super) use write::{Answering, write_fields, write_request, write_response};
@@ -37,6 +37,13 @@ pub(super) struct ResponseHead {
 /// What an answer says of its status, if it is not the usual.
 #[derive(Clone, Debug)]
 struct Reason(Bytes);
+
+/// Whether an answer has no body, whatever its fields say of one: that is about another answer then (RFC 9110 6.4.1).
+fn has_no_body(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
 
 /// Whether a field's list has this element.
 fn lists(value: &HeaderValue, element: &str) -> bool {

@@ -1,6 +1,9 @@
 //! Reads from a connection as much as has a use.
 
+use super::Error;
+use super::decode::{Decoded, Decoder};
 use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
@@ -37,15 +40,44 @@ pub(super) fn poll_more<const ROOM: usize, I: AsyncRead + Unpin>(
 }
 
 /// Appends what came.
-pub(super) fn append(ahead: &mut Bytes, came: &[u8]) {
+fn append(ahead: &mut Bytes, came: &[u8]) {
     // Its own room grows if nobody else has a part of it.
     let mut all = std::mem::take(ahead).try_into_mut().unwrap_or_else(|ahead| BytesMut::from(&ahead[..]));
     all.extend_from_slice(came);
     *ahead = all.freeze();
 }
 
+/// The next piece of a body, of what has come or of what comes; a connection that is gone has ended.
+pub(super) fn poll_frame<I: AsyncRead + Unpin>(
+    io: Option<&mut I>,
+    decoder: &mut Decoder,
+    ahead: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    let mut io = io;
+    loop {
+        match decoder.decode(ahead)? {
+            Decoded::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+            Decoded::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Decoded::End => return Poll::Ready(None),
+            Decoded::More => {}
+        }
+        let piece = match &mut io {
+            Some(io) => ready!(poll_piece(*io, decoder.exact(), cx))?,
+            None => Bytes::new(),
+        };
+        if piece.is_empty() {
+            decoder.connection_ended()?;
+        } else if ahead.is_empty() {
+            *ahead = piece;
+        } else {
+            append(ahead, &piece);
+        }
+    }
+}
+
 /// Reads a piece of a body of which so much is still to come, if that is known. An empty one is the end.
-pub(super) fn poll_piece<I: AsyncRead + Unpin>(
+fn poll_piece<I: AsyncRead + Unpin>(
     io: &mut I,
     left: Option<u64>,
     cx: &mut Context<'_>,

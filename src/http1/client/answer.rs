@@ -1,8 +1,8 @@
 //! The body of an answer, and what becomes of its connection.
 
 use super::{Connection, Outgoing, Wire};
-use crate::http1::decode::{Decoded, Decoder};
-use crate::http1::receive::{append, poll_piece};
+use crate::http1::decode::Decoder;
+use crate::http1::receive::poll_frame;
 use crate::http1::{Error, Spelling, Upgraded};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -76,26 +76,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Body for Answer<I, B> {
         if *is_broken {
             return Poll::Ready(Some(Err(Error::BrokeOff)));
         }
-        loop {
-            match decoder.decode(ahead)? {
-                Decoded::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Decoded::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Decoded::End => return Poll::Ready(None),
-                Decoded::More => match poll_piece(io, decoder.exact(), cx)? {
-                    Poll::Ready(piece) if piece.is_empty() => {
-                        decoder.connection_ended()?;
-                    }
-                    Poll::Ready(piece) if ahead.is_empty() => *ahead = piece,
-                    Poll::Ready(piece) => append(ahead, &piece),
-                    Poll::Pending => {
-                        if sending.body.is_some() {
-                            *reader = Some(cx.waker().clone());
-                        }
-                        return Poll::Pending;
-                    }
-                },
-            }
+        let polled = poll_frame(Some(io), decoder, ahead, cx);
+        if polled.is_pending() && sending.body.is_some() {
+            *reader = Some(cx.waker().clone());
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,6 +1,8 @@
 //! From bytes to a head.
 
-use super::{MOST_ADDED, Reason, RequestHead, ResponseHead, Spelling, ends_chunked, length, lists};
+use super::{
+    MOST_ADDED, Reason, RequestHead, ResponseHead, Spelling, ends_chunked, has_no_body, length, lists,
+};
 use crate::http1::decode::Decoder;
 use crate::http1::{Error, MAX_FIELDS, MAX_HEAD};
 use bytes::{Buf, Bytes};
@@ -258,11 +260,8 @@ impl ResponseFraming {
 
     /// RFC 9112 6.3.
     fn body(&self, version: Version, status: StatusCode, method: &Method) -> Result<Decoder, Error> {
-        let empty = status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || *method == Method::HEAD;
         match self.length {
-            _ if empty => Ok(Decoder::NOTHING),
+            _ if has_no_body(method, status) => Ok(Decoder::NOTHING),
             _ if self.coded && version == Version::HTTP_10 => {
                 Err(Error::Malformed("a Transfer-Encoding in HTTP/1.0"))
             }

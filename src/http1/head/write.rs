@@ -1,6 +1,6 @@
 //! From a head to bytes.
 
-use super::{Reason, Spelling, ends_chunked, length, lists};
+use super::{Reason, Spelling, ends_chunked, has_no_body, length, lists};
 use crate::http1::encode::Encoder;
 use crate::http1::spelling::Speller;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -67,10 +67,6 @@ pub(in crate::http1) fn write_response<B: Body>(
 ) -> (Encoder, bool) {
     let status = response.status();
     let is_11 = answering.version != Version::HTTP_10;
-    // RFC 9110 6.4.1; what such an answer says of a body is about another one.
-    let is_empty = answering.method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     out.reserve(USUAL);
     out.extend_from_slice(if is_11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
     out.extend_from_slice(status.as_str().as_bytes());
@@ -91,7 +87,7 @@ pub(in crate::http1) fn write_response<B: Body>(
         }
         true
     });
-    let encoder = if is_empty {
+    let encoder = if has_no_body(&answering.method, status) {
         Encoder::Length(0)
     } else if coded {
         if !chunked {

@@ -1,9 +1,9 @@
 //! What the body of a request and its connection have in common.
 
-use crate::http1::decode::{Decoded, Decoder};
+use crate::http1::decode::Decoder;
 use crate::http1::encode::Out;
 use crate::http1::head::RequestHead;
-use crate::http1::receive::{OF_REQUESTS, append, poll_more, poll_piece};
+use crate::http1::receive::{OF_REQUESTS, poll_frame, poll_more};
 use crate::http1::{Error, MAX_HEAD, Spelling, Upgraded};
 use bytes::Bytes;
 use http::Request;
@@ -146,25 +146,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
 
     /// The next piece of the body.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = loop {
-            match self.decoder.decode(&mut self.ahead) {
-                Ok(Decoded::Data(data)) => break Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Decoded::Trailers(trailers)) => break Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Ok(Decoded::End) => break Poll::Ready(None),
-                Ok(Decoded::More) => {}
-                Err(error) => break Poll::Ready(Some(Err(error))),
-            }
-            let Some(io) = &mut self.io else { break Poll::Ready(Some(Err(Error::Incomplete))) };
-            match poll_piece(io, self.decoder.exact(), cx) {
-                Poll::Ready(Ok(piece)) if piece.is_empty() => {
-                    break Poll::Ready(Some(Err(Error::Incomplete)));
-                }
-                Poll::Ready(Ok(piece)) if self.ahead.is_empty() => self.ahead = piece,
-                Poll::Ready(Ok(piece)) => append(&mut self.ahead, &piece),
-                Poll::Ready(Err(error)) => break Poll::Ready(Some(Err(error.into()))),
-                Poll::Pending => return Poll::Pending,
-            }
-        };
+        let polled = poll_frame(self.io.as_mut(), &mut self.decoder, &mut self.ahead, cx);
         self.is_broken |= matches!(polled, Poll::Ready(Some(Err(_))));
         if self.is_broken || self.decoder.is_end() {
             self.wake_carrier(Some(cx));

@@ -17,7 +17,7 @@ use crate::http1::{self, Spelling, client};
 use crate::proxy::received::BrokenOff;
 use crate::proxy::stream::Stream;
 use crate::telemetry::WorkerTally;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -189,11 +189,7 @@ impl Future for Sent {
 
 /// Whether a request may be sent twice: an idempotent method and no body.
 pub(super) fn is_repeatable(request: &Request<Outbound>) -> bool {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    );
-    idempotent && request.body().is_end_stream()
+    request.method().is_idempotent() && request.body().is_end_stream()
 }
 
 pub(super) fn copy(request: &Request<Outbound>) -> Request<Outbound> {
