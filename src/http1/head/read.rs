@@ -247,6 +247,16 @@ impl ResponseFraming {
                         length.is_none() || self.length.is_some_and(|before| Some(before) != length);
                     self.length = length;
                 }
+                if let Some(length) = self.length
+                    && is_first
+                    && !self.coded
+                    && !self.bad_length
+                    && value.as_bytes().contains(&b',')
+                {
+                    // RFC 9110 8.6: of a list one goes on.
+                    headers.append(name, HeaderValue::from(length));
+                    return false;
+                }
                 return is_first && !self.coded;
             }
             header::CONNECTION => {

@@ -152,6 +152,11 @@ fn the_body_of_an_answer_is_framed_as_the_standard_says() {
         !both.unwrap().response.headers().contains_key("content-length"),
         "one reader reads this, one that"
     );
+    for fields in ["Content-Length: 7, 7\r\nContent-Length: 7\r\n", "Content-Length: 7,\t7\r\n"] {
+        let listed = read_response(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"), Method::HEAD).unwrap();
+        let lengths: Vec<_> = listed.response.headers().get_all("content-length").iter().collect();
+        assert_eq!(lengths, ["7"], "{fields}");
+    }
 }
 
 #[test]
