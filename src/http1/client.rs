@@ -64,6 +64,8 @@ struct Wire<I, B> {
     /// Who sends the rest of a request that is answered, and who reads the answer meanwhile.
     rest: Option<Waker>,
     reader: Option<Waker>,
+    /// Nobody reads the answer any more.
+    is_left: bool,
     /// That rest broke off, and what comes of the answer is worth nothing.
     is_broken: bool,
     spelling: Option<Spelling>,
@@ -92,6 +94,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Connection<I, B> {
             keeps: true,
             rest: None,
             reader: None,
+            is_left: false,
             is_broken: false,
             spelling: None,
         })))
@@ -209,7 +212,7 @@ where
         self.0.as_ref().is_some_and(|wire| {
             let wire = wire.borrow();
             let is_harmless = wire.method.is_idempotent() && !wire.had_body;
-            !wire.has_come && (!wire.sending.out.has_begun() || is_harmless)
+            !wire.has_come && (wire.sending.out.taken() == 0 || is_harmless)
         })
     }
 
@@ -280,7 +283,7 @@ where
             wire.sending.body = None;
         } else {
             // Whoever reads the answer may have to wait for its own reader, and the body is not to wait for that.
-            drop(tokio::task::spawn_local(Rest(Rc::clone(shared))));
+            drop(tokio::task::spawn_local(Rest::of(shared)));
         }
         drop(guard);
         match self.0.take() {

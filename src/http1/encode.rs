@@ -108,8 +108,8 @@ pub(super) struct Out {
     pub(super) bytes: Vec<u8>,
     /// So many of them have been written.
     written: usize,
-    /// Something has been written.
-    has_begun: bool,
+    /// So many of this message have been written, those included that are forgotten by now.
+    taken: u64,
     piece: Bytes,
     end: Vec<u8>,
 }
@@ -142,14 +142,14 @@ impl Out {
         !self.piece.is_empty() || self.bytes.len() >= FULL
     }
 
-    /// Whether something has been written, be it forgotten by now.
-    pub(super) fn has_begun(&self) -> bool {
-        self.has_begun
+    /// How much of the message has been written, in bytes.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// As if nothing had been written.
     pub(super) fn begin_again(&mut self) {
-        (self.written, self.has_begun) = (0, false);
+        (self.written, self.taken) = (0, 0);
     }
 
     /// Writes what waits. It is kept until it is forgotten.
@@ -173,7 +173,7 @@ impl Out {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += n;
-            self.has_begun = true;
+            self.taken += n as u64;
         }
         Pin::new(io).poll_flush(cx)
     }
@@ -184,6 +184,7 @@ impl Out {
         self.bytes.shrink_to(KEPT);
         self.piece = Bytes::new();
         self.end.clear();
+        self.end.shrink_to(KEPT);
         self.written = 0;
     }
 }

@@ -14,8 +14,10 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 
 /// Bytes at once, in both directions.
 #[derive(Debug)]
@@ -263,6 +265,33 @@ fn a_connection_is_used_again_if_all_that_came_was_asked_for() {
             assert!(left.is_alive());
             application.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
             assert!(!left.is_alive(), "nobody asked");
+        }
+    });
+}
+
+#[test]
+fn an_application_that_has_answered_takes_the_rest_of_a_body_or_loses_it() {
+    run(async {
+        for (pause, taken) in [(20, 40), (31, 20)] {
+            let (mut application, ours) = duplex(16);
+            let said = "POST / HTTP/1.1\r\ncontent-length: 40\r\n\r\n";
+            let body = "0123456789012345678901234567890123456789";
+            let call = spawn_local(client::Connection::new(ours).send(request("POST", body), None));
+            application.read_exact(&mut vec![0; said.len()]).await.unwrap();
+            application.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            let response = call.await.unwrap().unwrap();
+            assert!(response.into_body().leave().is_none(), "the rest is under way");
+            let mut seen = vec![0; 10];
+            application.read_exact(&mut seen).await.unwrap();
+            sleep(Duration::from_secs(pause)).await;
+            let mut more = vec![0; 10];
+            application.read_exact(&mut more).await.unwrap();
+            seen.append(&mut more);
+            sleep(Duration::from_secs(pause)).await;
+            // What had been written to the pipe by then stands.
+            let _ = application.read_to_end(&mut seen).await;
+            assert!(body.as_bytes().starts_with(&seen), "{}", seen.escape_ascii());
+            assert!(seen.len() >= taken && (seen.len() < body.len()) == (pause > 30), "{}", seen.len());
         }
     });
 }

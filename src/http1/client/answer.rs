@@ -11,7 +11,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Sleep, sleep};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -20,9 +22,22 @@ pub struct Answer<I, B> {
     wire: Option<Rc<RefCell<Wire<I, B>>>>,
 }
 
+/// How long the application may take nothing of a body to which its answer is complete.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The rest of a request that is answered before it has been sent; done when it has, or cannot be.
 #[derive(Debug)]
-pub(super) struct Rest<I, B>(pub(super) Rc<RefCell<Wire<I, B>>>);
+pub(super) struct Rest<I, B> {
+    wire: Rc<RefCell<Wire<I, B>>>,
+    /// Since when nothing of it was taken, as far as that counts.
+    still: Option<Pin<Box<Sleep>>>,
+}
+
+impl<I, B> Rest<I, B> {
+    pub(super) fn of(wire: &Rc<RefCell<Wire<I, B>>>) -> Rest<I, B> {
+        Rest { wire: Rc::clone(wire), still: None }
+    }
+}
 
 impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Answer<I, B> {
     pub(super) fn new(wire: Rc<RefCell<Wire<I, B>>>) -> Answer<I, B> {
@@ -52,13 +67,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Answer<I, B> {
 
 impl<I, B> Drop for Answer<I, B> {
     fn drop(&mut self) {
-        // An application that goes away after its answer, or whose answer nobody reads to the end, has no use for the rest
-        // of a body.
-        if let Some(wire) = &self.wire
-            && let mut wire = wire.borrow_mut()
-            && !wire.goes_on()
-        {
-            wire.keeps = false;
+        if let Some(wire) = &self.wire {
+            let wire = &mut *wire.borrow_mut();
+            wire.is_left = true;
+            // An application that goes away after its answer, or whose answer nobody reads to the end, has no use for the
+            // rest of a body.
+            wire.keeps = wire.goes_on();
             if let Some(rest) = wire.rest.take() {
                 rest.wake();
             }
@@ -96,8 +110,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Body for Answer<I, B> {
 impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Future for Rest<I, B> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let wire = &mut *self.0.borrow_mut();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Rest { wire, still } = &mut *self;
+        let wire = &mut *wire.borrow_mut();
+        let taken = wire.sending.out.taken();
         if wire.sending.drive(&mut wire.io, cx).is_err() {
             // The application would wait for the other half of the body, and the client for the answer.
             wire.is_broken = true;
@@ -106,6 +122,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Future for Rest<I, B> {
             }
         }
         wire.keeps &= !wire.is_broken && wire.sending.failed.is_none();
+        // The client has limits of its own.
+        let waits = wire.is_left && !wire.sending.out.is_empty();
+        if !waits || wire.sending.out.taken() != taken {
+            *still = None;
+        }
+        if waits {
+            let still = still.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+            wire.keeps &= still.as_mut().poll(cx).is_pending();
+        }
         if !wire.keeps || wire.sending.is_over() {
             wire.sending.body = None;
             return Poll::Ready(());
