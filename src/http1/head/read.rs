@@ -73,7 +73,8 @@ pub(in crate::http1) fn request(ahead: &mut Bytes, spells: bool) -> Result<Optio
     *request.version_mut() = version(parsed.version);
     let is_11 = parsed.version == Some(1);
     let mut headers = HeaderMap::with_capacity(parsed.headers.len() + MOST_ADDED);
-    let mut framing = RequestFraming { is_11, keeps: is_11, ..RequestFraming::default() };
+    let mut framing =
+        RequestFraming { is_11, connection: Persistence::of(is_11), ..RequestFraming::default() };
     for field in &*parsed.headers {
         let (name, value) = self::field(bytes, field)?;
         if framing.takes(&name, &value, &mut headers)? {
@@ -84,7 +85,7 @@ pub(in crate::http1) fn request(ahead: &mut Bytes, spells: bool) -> Result<Optio
     *request.headers_mut() = headers;
     let spelling = spells.then(|| Spelling::of(bytes, parsed.headers.iter().map(|field| field.name)));
     ahead.advance(end);
-    let keeps = framing.keeps && !(framing.coded && framing.sized);
+    let keeps = framing.connection.keeps && !(framing.coded && framing.sized);
     Ok(Some(RequestHead { request, body, keeps, expects: framing.expects, spelling }))
 }
 
@@ -103,6 +104,26 @@ fn target(bytes: &Bytes, target: &str, method: &Method) -> Result<Uri, Error> {
     Uri::from_parts(parts).map_err(|_| BAD)
 }
 
+/// What a message says of its connection (RFC 9112 9.3).
+#[derive(Default)]
+struct Persistence {
+    /// It goes on after the message.
+    keeps: bool,
+    closes: bool,
+}
+
+impl Persistence {
+    fn of(is_11: bool) -> Persistence {
+        Persistence { keeps: is_11, closes: false }
+    }
+
+    /// Looks at a `Connection`; where they differ, `close` wins.
+    fn takes(&mut self, value: &HeaderValue) {
+        self.closes |= lists(value, "close");
+        self.keeps = !self.closes && (self.keeps || lists(value, "keep-alive"));
+    }
+}
+
 /// What a request's fields say of its body and its connection.
 #[derive(Default)]
 struct RequestFraming {
@@ -113,8 +134,7 @@ struct RequestFraming {
     /// There is a `Content-Length`, and what it says.
     sized: bool,
     length: Option<u64>,
-    keeps: bool,
-    closes: bool,
+    connection: Persistence,
     expects: bool,
 }
 
@@ -151,10 +171,7 @@ impl RequestFraming {
                     Some(_) => Err(Error::Malformed("several Content-Lengths that differ")),
                 };
             }
-            header::CONNECTION => {
-                self.closes |= lists(value, "close");
-                self.keeps = !self.closes && (self.keeps || lists(value, "keep-alive"));
-            }
+            header::CONNECTION => self.connection.takes(value),
             header::EXPECT => {
                 self.expects = self.is_11 && value.as_bytes().eq_ignore_ascii_case(b"100-continue")
             }
@@ -190,7 +207,8 @@ pub(in crate::http1) fn response(
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Error::Malformed("a status that is none"))?;
     let mut headers = HeaderMap::with_capacity(parsed.headers.len() + MOST_ADDED);
-    let mut framing = ResponseFraming { keeps: parsed.version == Some(1), ..ResponseFraming::default() };
+    let connection = Persistence::of(parsed.version == Some(1));
+    let mut framing = ResponseFraming { connection, ..ResponseFraming::default() };
     for field in &*parsed.headers {
         let (name, value) = self::field(bytes, field)?;
         if framing.takes(&name, &value, &mut headers) {
@@ -208,7 +226,7 @@ pub(in crate::http1) fn response(
     }
     let spelling = spells.then(|| Spelling::of(bytes, parsed.headers.iter().map(|field| field.name)));
     ahead.advance(end);
-    let keeps = framing.keeps && !(framing.coded && framing.sized);
+    let keeps = framing.connection.keeps && !(framing.coded && framing.sized);
     Ok(Some(ResponseHead { response, body, keeps, spelling }))
 }
 
@@ -222,8 +240,7 @@ struct ResponseFraming {
     length: Option<u64>,
     /// There is a length that is none, or that another contradicts.
     bad_length: bool,
-    keeps: bool,
-    closes: bool,
+    connection: Persistence,
 }
 
 impl ResponseFraming {
@@ -259,10 +276,7 @@ impl ResponseFraming {
                 }
                 return is_first && !self.coded;
             }
-            header::CONNECTION => {
-                self.closes |= lists(value, "close");
-                self.keeps = !self.closes && (self.keeps || lists(value, "keep-alive"));
-            }
+            header::CONNECTION => self.connection.takes(value),
             _ => {}
         }
         true
