@@ -20,13 +20,14 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::unconstrained;
 
 /// A request's body on its way out.
 pub trait Outgoing: Body<Data = Bytes> + Unpin {
@@ -66,6 +67,8 @@ struct Wire<I, B> {
     reader: Option<Waker>,
     /// Nobody reads the answer any more.
     is_left: bool,
+    /// And nobody has a use for the rest of the request.
+    is_unwanted: bool,
     /// That rest broke off, and what comes of the answer is worth nothing.
     is_broken: bool,
     spelling: Option<Spelling>,
@@ -95,6 +98,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Connection<I, B> {
             rest: None,
             reader: None,
             is_left: false,
+            is_unwanted: false,
             is_broken: false,
             spelling: None,
         })))
@@ -102,9 +106,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Connection<I, B> {
 
     /// Whether it can be used, as far as is known here: nothing has come on it, not even its end.
     pub fn is_alive(&self) -> bool {
-        let mut room = [MaybeUninit::uninit(); 1];
-        let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.0.borrow_mut().io).poll_read(&mut cx, &mut ReadBuf::uninit(&mut room)).is_pending()
+        let mut wire = self.0.borrow_mut();
+        let read = poll_fn(|cx| {
+            let mut room = [MaybeUninit::uninit(); 1];
+            Pin::new(&mut wire.io).poll_read(cx, &mut ReadBuf::uninit(&mut room))
+        });
+        // Or the runtime, once a task has looked at many, would say of each that nothing has come.
+        let read = pin!(unconstrained(read));
+        read.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Sends a request, whose target is a path, with its names as they were spelled. The future is the head of the answer,
@@ -115,7 +124,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Connection<I, B> {
         wire.method = request.method().clone();
         wire.spells = spelling.is_some();
         wire.has_come = false;
-        wire.sending.out.begin_again();
+        wire.sending.out.begin();
         let encoder = head::write_request(&request, spelling, &mut wire.sending.out.bytes);
         wire.had_body = encoder != Encoder::Length(0);
         if wire.had_body {

@@ -147,7 +147,13 @@ impl Out {
         self.taken
     }
 
-    /// As if nothing had been written.
+    /// Another message begins.
+    pub(super) fn begin(&mut self) {
+        self.clear();
+        self.taken = 0;
+    }
+
+    /// The same message begins again: as if nothing had been written.
     pub(super) fn begin_again(&mut self) {
         (self.written, self.taken) = (0, 0);
     }

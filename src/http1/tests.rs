@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Bytes at once, in both directions.
 #[derive(Debug)]
@@ -68,7 +68,8 @@ fn options() -> Options<DuplexStream> {
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    LocalSet::new().block_on(&runtime, test)
+    let ends = async { timeout(Duration::from_secs(86_400), test).await };
+    LocalSet::new().block_on(&runtime, ends).expect("nobody waits for nothing")
 }
 
 /// What a client gets that says this and then only listens; heads without their `date`.
@@ -265,6 +266,67 @@ fn a_connection_is_used_again_if_all_that_came_was_asked_for() {
             assert!(left.is_alive());
             application.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
             assert!(!left.is_alive(), "nobody asked");
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_request_is_said_before_the_next_one() {
+    run(async {
+        // Sent with the head, and sent while the answer is on its way.
+        for body in ["ten bytes.", "GET /smuggled HTTP/1.1\r\n\r\n GET /smuggled HTTP/1.1\r\n\r\n"] {
+            let (mut application, ours) = duplex(32);
+            let call = spawn_local(client::Connection::new(ours).send(request("POST", body), None));
+            application.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+            let response = call.await.unwrap().unwrap();
+            let said = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let mut seen = vec![0; said.len()];
+            application.read_exact(&mut seen).await.unwrap();
+            assert_eq!(seen, said.as_bytes());
+            application.write_all(b"ok").await.unwrap();
+            let mut answer = response.into_body();
+            while let Some(frame) = answer.frame().await {
+                frame.unwrap();
+            }
+            let left = answer.leave().expect("both sides are through with it");
+            spawn_local(left.send(request("GET", ""), None));
+            let mut seen = [0; 32];
+            let n = application.read(&mut seen).await.unwrap();
+            assert_eq!(&seen[..n], b"GET / HTTP/1.1\r\n\r\n");
+        }
+    });
+}
+
+#[test]
+fn dead_connections_are_told_from_living_ones_however_many_there_are() {
+    run(async {
+        let pipes: Vec<_> = (0..1000).map(|_| duplex(16)).collect();
+        let (others, connections): (Vec<_>, Vec<_>) =
+            pipes.into_iter().map(|(other, ours)| (other, client::Connection::<_, Text>::new(ours))).unzip();
+        assert!(connections.iter().all(client::Connection::is_alive));
+        drop(others);
+        assert!(!connections.iter().any(client::Connection::is_alive));
+    });
+}
+
+#[test]
+fn a_body_goes_on_during_an_answer_that_is_the_last() {
+    run(async {
+        for head in ["HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
+            let (mut application, ours) = duplex(16);
+            let said = "POST / HTTP/1.1\r\ncontent-length: 40\r\n\r\n";
+            let body = "0123456789012345678901234567890123456789";
+            let call = spawn_local(client::Connection::new(ours).send(request("POST", body), None));
+            application.read_exact(&mut vec![0; said.len()]).await.unwrap();
+            application.write_all(head.as_bytes()).await.unwrap();
+            let answer = call.await.unwrap().unwrap().into_body();
+            let reading = spawn_local(answer.collect());
+            let mut seen = vec![0; body.len()];
+            application.read_exact(&mut seen).await.unwrap();
+            assert_eq!(seen, body.as_bytes());
+            application.write_all(&seen).await.unwrap();
+            drop(application);
+            assert_eq!(reading.await.unwrap().unwrap().to_bytes(), body);
         }
     });
 }

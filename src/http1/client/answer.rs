@@ -72,7 +72,7 @@ impl<I, B> Drop for Answer<I, B> {
             wire.is_left = true;
             // An application that goes away after its answer, or whose answer nobody reads to the end, has no use for the
             // rest of a body.
-            wire.keeps = wire.goes_on();
+            wire.is_unwanted = !wire.goes_on();
             if let Some(rest) = wire.rest.take() {
                 rest.wake();
             }
@@ -121,18 +121,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Future for Rest<I, B> {
                 reader.wake();
             }
         }
-        wire.keeps &= !wire.is_broken && wire.sending.failed.is_none();
         // The client has limits of its own.
         let waits = wire.is_left && !wire.sending.out.is_empty();
         if !waits || wire.sending.out.taken() != taken {
             *still = None;
         }
-        if waits {
+        let is_patient = !waits || {
             let still = still.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
-            wire.keeps &= still.as_mut().poll(cx).is_pending();
-        }
-        if !wire.keeps || wire.sending.is_over() {
+            still.as_mut().poll(cx).is_pending()
+        };
+        // That the connection ends after the answer is no reason: it has not ended yet.
+        let gives_up = wire.is_broken || wire.is_unwanted || wire.sending.failed.is_some() || !is_patient;
+        if gives_up || wire.sending.is_over() {
+            wire.keeps &= !gives_up;
             wire.sending.body = None;
+            wire.sending.out.clear();
             return Poll::Ready(());
         }
         wire.rest = Some(cx.waker().clone());
