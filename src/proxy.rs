@@ -43,7 +43,7 @@ use crate::tls;
 use accept::Protocols;
 pub use access::AccessLog;
 use arc_swap::{ArcSwap, Cache};
-use connection::{ConnectionState, Tick};
+use connection::{ConnectionState, PER_SECOND, Tick};
 pub use heads::HeadBudget;
 use http::HeaderValue;
 pub use share::{Door, doors, share_out};
@@ -54,7 +54,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use upstream::Pool;
 
 /// The longest request head, in bytes; beyond it the answer is 431.
@@ -62,7 +62,10 @@ const MAX_HEAD: usize = 64 * 1024;
 /// The most headers a request may have; beyond it the answer is 431.
 const MAX_HEADERS: usize = 200;
 /// One tick of the sweep.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(1000 / PER_SECOND as u64);
+
+/// How long the tasks of connections that are cut at the end may take to close their hops.
+const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// What all workers share.
 #[derive(Debug)]
@@ -215,11 +218,9 @@ pub async fn run(
     tokio::select! {
         () = all_ended(&worker) => {}
         _ = stage.wait_for(|stage| *stage >= Stage::Cutting) => {
-            worker.connections.borrow().values().for_each(|state| {
-                state.cut();
-            });
+            worker.connections.borrow().values().for_each(|state| state.stop());
             // One more turn, in which their tasks end and their hops close.
-            let _ = timeout(TICK, all_ended(&worker)).await;
+            let _ = timeout(LAST_TURN, all_ended(&worker)).await;
         }
     }
     sweeper.abort();
@@ -234,8 +235,12 @@ async fn all_ended(worker: &Worker) {
 
 /// Moves the tick and keeps the limits that are counted in ticks.
 async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = interval(TICK);
+    // Time that was slept through is no patience that was shown.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
     loop {
-        sleep(TICK).await;
+        ticks.tick().await;
         let now = worker.tick.fetch_add(1, Ordering::Relaxed) + 1;
         for refusal in worker.connections.borrow().values().filter_map(|state| state.sweep(now)) {
             worker.tally.refused(refusal);

@@ -14,7 +14,7 @@ use super::received::{BrokenOff, Received};
 use super::share::{Door, Knock};
 use super::socket::Socket;
 use super::stream::Stream;
-use super::{LocalExecutor, MAX_HEAD, Shared, TICK, Worker, request};
+use super::{LocalExecutor, MAX_HEAD, Shared, Worker, request};
 use crate::clock::Clock;
 use crate::http1;
 use crate::http1::server;
@@ -55,6 +55,8 @@ const MAX_PENDING_RESETS: usize = 50;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long is taken for who is told that there is no room.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Said where there are too many connections.
 const TOO_MANY: &str = "too many connections";
 
@@ -331,7 +333,7 @@ fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
     worker.turned_away.set(worker.turned_away.get() + 1);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        let _ = timeout(TICK, async {
+        let _ = timeout(FAREWELL, async {
             // Closing with bytes unread would reset the connection before the answer is read.
             let mut head = [0; 4096];
             let _ = stream.read(&mut head).await;

@@ -12,7 +12,7 @@
 //! answer has `upstream::turn`. The client has one, in both directions: it must go on sending its body and go on taking
 //! the answer's.
 //!
-//! Limits are kept by a sweep once a second instead of by timers: a request costs a few relaxed stores, and no timer is
+//! Limits are kept by a sweep twice a second instead of by timers, and hold to half a second, never longer than they say: a request costs a few relaxed stores, and no timer is
 //! armed or moved on the hot path.
 //!
 //! Who was answered before its body had come to an end is lingered for, up to 30 s, before its connection is closed.
@@ -26,19 +26,22 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
-/// Time, in seconds of the worker's sweep; good enough for limits of ten seconds and more.
+/// Time, in half seconds of the worker's sweep.
 pub(super) type Tick = u32;
 
+/// So many ticks are a second.
+pub(super) const PER_SECOND: Tick = 2;
+
 /// How long a request's head may take, in ticks.
-const HEAD_LIMIT: Tick = 10;
+const HEAD_LIMIT: Tick = 10 * PER_SECOND;
 /// How long a connection may be without a request; application load balancers keep theirs 60 s.
-const IDLE_LIMIT: Tick = 75;
+const IDLE_LIMIT: Tick = 75 * PER_SECOND;
 /// How long a client that has its answer may go on sending the body that nobody wants.
-const LINGER_LIMIT: Tick = 30;
+const LINGER_LIMIT: Tick = 30 * PER_SECOND;
 /// How long a body may stand still because of the client, in either direction.
-const STALL_LIMIT: Tick = 30;
+const STALL_LIMIT: Tick = 30 * PER_SECOND;
 /// The same as time, for a stream of HTTP/2, which no sweep sees.
-pub(super) const STREAM_STALL_LIMIT: Duration = Duration::from_secs(STALL_LIMIT as u64);
+pub(super) const STREAM_STALL_LIMIT: Duration = Duration::from_secs((STALL_LIMIT / PER_SECOND) as u64);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,8 @@ enum Order {
     Finish,
     /// Close now.
     Cut,
+    /// Close now, for no fault of the client's: the sidecar stops.
+    Stop,
 }
 
 /// What a client did to the end of its request's body.
@@ -98,6 +103,8 @@ pub(super) struct ConnectionState {
     unsaid: AtomicU8,
     /// The present request has a body whose end has not come.
     owes_body: AtomicBool,
+    /// Somebody waits for more of that body.
+    awaits_body: AtomicBool,
     /// The present request has its answer.
     is_answered: AtomicBool,
     since: AtomicU32,
@@ -113,6 +120,7 @@ impl ConnectionState {
             phase: AtomicU8::new(Phase::ReadingHead as u8),
             unsaid: AtomicU8::new(0),
             owes_body: AtomicBool::new(false),
+            awaits_body: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
             since: AtomicU32::new(now),
             order: AtomicU8::new(Order::Carry as u8),
@@ -136,36 +144,64 @@ impl ConnectionState {
         self.tell(Order::Cut)
     }
 
+    /// As [`ConnectionState::cut`], because the sidecar stops.
+    pub(super) fn stop(&self) {
+        let _ = self.tell(Order::Stop);
+    }
+
     /// Keeps the limits; to be called once a tick. Tells which one ended the connection, if one did.
     pub(super) fn sweep(&self, now: Tick) -> Option<Refusal> {
         let age = now.saturating_sub(self.since.load(Ordering::Relaxed));
         let phase = self.phase.load(Ordering::Relaxed);
         let refusal = match phase {
-            _ if phase == Phase::ReadingHead as u8 && age > HEAD_LIMIT => Some(Refusal::SlowHead),
-            _ if phase == Phase::Client as u8 && age > STALL_LIMIT => Some(Refusal::Stalled),
+            _ if phase == Phase::ReadingHead as u8 && age >= HEAD_LIMIT => Some(Refusal::SlowHead),
+            _ if phase == Phase::Client as u8 && age >= STALL_LIMIT => Some(Refusal::Stalled),
             // It was asked to close for idleness and does not: its client does not read.
-            _ if phase == Phase::Idle as u8 && age > IDLE_LIMIT + HEAD_LIMIT => Some(Refusal::Stalled),
+            _ if phase == Phase::Idle as u8 && age >= IDLE_LIMIT + HEAD_LIMIT => Some(Refusal::Stalled),
             _ => None,
         };
-        if refusal.is_some() {
-            return if self.cut() { refusal } else { None };
+        if let Some(refusal) = refusal {
+            if phase == Phase::Client as u8 && self.gives_up_body() {
+                return Some(refusal);
+            }
+            // Who was told and does not take that answer either is refused once.
+            let is_told = self.unsaid.load(Ordering::Relaxed) == Unsaid::Stalled as u8;
+            return (self.cut() && !is_told).then_some(refusal);
         }
-        if phase == Phase::Idle as u8 && age > IDLE_LIMIT {
+        if phase == Phase::Idle as u8 && age >= IDLE_LIMIT {
             self.finish();
         }
-        if phase == Phase::Lingering as u8 && age > LINGER_LIMIT {
+        if phase == Phase::Lingering as u8 && age >= LINGER_LIMIT {
             // It was answered: nothing is refused.
             self.cut();
         }
         None
     }
 
+    /// Nobody waits any more for the body that the present request owes, so that its client can be told. Not if it has its
+    /// answer, and not twice.
+    fn gives_up_body(&self) -> bool {
+        let is_owed = self.owes_body.load(Ordering::Relaxed) && !self.is_answered.load(Ordering::Relaxed);
+        let gives_up = is_owed && self.unsaid.load(Ordering::Relaxed) == 0;
+        if gives_up {
+            self.unsaid.store(Unsaid::Stalled as u8, Ordering::Relaxed);
+            self.wake();
+        }
+        gives_up
+    }
+
     fn tell(&self, order: Order) -> bool {
         let news = self.order.fetch_max(order as u8, Ordering::Relaxed) < order as u8;
-        if news && let Some(carrier) = self.carrier.get() {
-            carrier.wake_by_ref();
+        if news {
+            self.wake();
         }
         news
+    }
+
+    fn wake(&self) {
+        if let Some(carrier) = self.carrier.get() {
+            carrier.wake_by_ref();
+        }
     }
 }
 
@@ -205,7 +241,7 @@ impl Progress {
         self.stream.is_some()
     }
 
-    /// The time, in seconds of the sweep.
+    /// The time, in ticks of the sweep.
     pub(super) fn tick(&self) -> Tick {
         self.tick.load(Ordering::Relaxed)
     }
@@ -220,7 +256,16 @@ impl Progress {
     /// A request is the application's now.
     pub(super) fn begin(&self) {
         self.state.is_answered.store(false, Ordering::Relaxed);
+        self.state.awaits_body.store(false, Ordering::Relaxed);
         self.enter(Phase::Application);
+    }
+
+    /// The client has taken all that there is of the answer. It is the application's turn, unless the client owes more of
+    /// its body.
+    pub(super) fn caught_up(&self) {
+        if !self.state.awaits_body.load(Ordering::Relaxed) {
+            self.enter(Phase::Application);
+        }
     }
 
     /// The present request has its answer; of its body something may still come.
@@ -232,12 +277,21 @@ impl Progress {
     /// The body of the present request was asked for more, and was kept waiting or not.
     pub(super) fn uploads(&self, waits: bool, is_end: bool) {
         self.owe_body(!is_end);
+        self.state.awaits_body.store(waits, Ordering::Relaxed);
         let is_answered = self.state.is_answered.load(Ordering::Relaxed);
         match (waits, is_answered) {
             (true, _) => self.enter(Phase::Client),
             (false, false) => self.enter(Phase::Application),
             (false, true) if is_end => self.enter(Phase::Idle),
             (false, true) => self.moved(),
+        }
+    }
+
+    /// Nobody waits any more for more of the body.
+    pub(super) fn uploads_no_more(&self) {
+        self.state.awaits_body.store(false, Ordering::Relaxed);
+        if !self.state.is_answered.load(Ordering::Relaxed) {
+            self.enter(Phase::Application);
         }
     }
 
@@ -285,10 +339,19 @@ impl Progress {
 
     /// Asks the connection to close once its present requests are answered.
     pub(super) fn finish(&self) {
+        self.connection().finish();
+    }
+
+    /// Whether the connection ends because the sidecar stops.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.connection().order.load(Ordering::Relaxed) == Order::Stop as u8
+    }
+
+    fn connection(&self) -> &ConnectionState {
         match &self.stream {
-            Some(stream) => stream.connection.state.finish(),
-            None => self.state.finish(),
-        };
+            Some(stream) => &stream.connection.state,
+            None => &self.state,
+        }
     }
 }
 
@@ -312,34 +375,48 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(phase: Phase, age: Tick, expected: Order) {
+    fn check(phase: Phase, seconds: f64, expected: Order) {
         let state = ConnectionState::new(0);
         state.enter(phase, 100);
-        let _ = state.sweep(100 + age);
-        assert_eq!(state.order.load(Ordering::Relaxed), expected as u8, "{phase:?} for {age}");
+        let _ = state.sweep(100 + (seconds * f64::from(PER_SECOND)) as Tick);
+        assert_eq!(state.order.load(Ordering::Relaxed), expected as u8, "{phase:?} for {seconds} s");
     }
 
     #[test]
     fn slow_heads_and_stalled_bodies_are_cut_and_quiet_connections_closed() {
-        check(Phase::ReadingHead, 10, Order::Carry);
-        check(Phase::ReadingHead, 11, Order::Cut);
-        check(Phase::Client, 30, Order::Carry);
-        check(Phase::Client, 31, Order::Cut);
-        check(Phase::Idle, 75, Order::Carry);
-        check(Phase::Idle, 76, Order::Finish);
-        check(Phase::Idle, 86, Order::Cut);
-        check(Phase::Application, 100_000, Order::Carry);
-        check(Phase::Lingering, 30, Order::Carry);
-        check(Phase::Lingering, 31, Order::Cut);
-        check(Phase::Tunnel, 100_000, Order::Carry);
+        check(Phase::ReadingHead, 9.5, Order::Carry);
+        check(Phase::ReadingHead, 10.0, Order::Cut);
+        check(Phase::Client, 29.5, Order::Carry);
+        check(Phase::Client, 30.0, Order::Cut);
+        check(Phase::Idle, 74.5, Order::Carry);
+        check(Phase::Idle, 75.0, Order::Finish);
+        check(Phase::Idle, 85.0, Order::Cut);
+        check(Phase::Application, 1e6, Order::Carry);
+        check(Phase::Lingering, 29.5, Order::Carry);
+        check(Phase::Lingering, 30.0, Order::Cut);
+        check(Phase::Tunnel, 1e6, Order::Carry);
     }
 
     #[test]
     fn a_connection_that_never_sends_is_a_slow_sender() {
         let state = ConnectionState::new(5);
-        assert_eq!(state.sweep(16), Some(Refusal::SlowHead));
+        assert_eq!(state.sweep(5 + HEAD_LIMIT), Some(Refusal::SlowHead));
         assert_eq!(state.order.load(Ordering::Relaxed), Order::Cut as u8);
-        assert_eq!(state.sweep(17), None, "it is counted once");
+        assert_eq!(state.sweep(6 + HEAD_LIMIT), None, "it is counted once");
+    }
+
+    #[test]
+    fn a_client_that_stops_within_its_body_is_told_before_it_is_cut() {
+        let tick = Arc::new(AtomicU32::new(0));
+        let progress = Progress::new(Arc::new(ConnectionState::new(0)), tick);
+        let order = || progress.state.order.load(Ordering::Relaxed);
+        progress.begin();
+        progress.uploads(true, false);
+        assert_eq!(progress.state.sweep(STALL_LIMIT - 1), None);
+        assert_eq!(progress.state.sweep(STALL_LIMIT), Some(Refusal::Stalled));
+        assert_eq!((progress.unsaid(), order()), (Some(Unsaid::Stalled), Order::Carry as u8));
+        assert_eq!(progress.state.sweep(STALL_LIMIT + 1), None, "it is counted once");
+        assert_eq!(order(), Order::Cut as u8);
     }
 
     #[test]
@@ -367,6 +444,30 @@ mod tests {
         progress.begin();
         progress.uploads(false, true);
         assert_eq!(phase(), Phase::Application as u8);
+    }
+
+    #[test]
+    fn an_answer_that_is_waited_for_does_not_excuse_the_client_from_its_body() {
+        let progress = Progress::new(Arc::new(ConnectionState::new(0)), Arc::new(AtomicU32::new(0)));
+        let phase = || progress.state.phase.load(Ordering::Relaxed);
+        progress.begin();
+        progress.uploads(true, false);
+        progress.caught_up();
+        assert_eq!(phase(), Phase::Client as u8);
+        progress.uploads_no_more();
+        assert_eq!(
+            phase(),
+            Phase::Application as u8,
+            "an application that wants no more of it may be silent"
+        );
+        progress.moved();
+        progress.caught_up();
+        assert_eq!(phase(), Phase::Application as u8);
+        progress.uploads(true, false);
+        progress.begin();
+        progress.moved();
+        progress.caught_up();
+        assert_eq!(phase(), Phase::Application as u8, "the next request is another");
     }
 
     #[test]

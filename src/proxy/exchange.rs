@@ -11,7 +11,7 @@
 
 use super::Worker;
 use super::access::Access;
-use super::connection::{Phase, Progress};
+use super::connection::Progress;
 use super::present::{Found, Present};
 use super::upstream::{Answer, Failed};
 use crate::moment::Moment;
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// nginx's status for a client that left before it had an answer; only in metrics and logs.
 const CLIENT_CLOSED: u16 = 499;
+/// The same for a request that the sidecar did not wait for when it stopped.
+const STOPPED: u16 = 503;
 
 const GRPC: &[u8] = b"application/grpc";
 const CONNECT_STREAM: &[u8] = b"application/connect+";
@@ -127,7 +129,7 @@ impl Exchange {
 
     /// The client has taken what it was given, and the application owes more.
     pub(super) fn caught_up(&self) {
-        self.progress.enter(Phase::Application);
+        self.progress.caught_up();
     }
 
     /// The connection to the application may be used again.
@@ -171,7 +173,7 @@ impl Exchange {
         self.progress.end();
         worker.tally.in_flight.sub(1);
         worker.tally.duration.record(elapsed.as_nanos() as u64);
-        let status = self.status.unwrap_or(CLIENT_CLOSED);
+        let status = self.status.unwrap_or(if client_closed { CLIENT_CLOSED } else { STOPPED });
         worker.tally.answered(&self.asked.method, status);
         let access = Access {
             method: &self.asked.method,
@@ -231,6 +233,9 @@ impl Drop for Exchange {
             // Our own fault, and the client is told so: see `caught`.
             self.status = Some(500);
             let failure = self.failure("internal", "the sidecar panicked");
+            self.end(Some(failure), false);
+        } else if self.hop.is_some() && self.progress.is_stopped() {
+            let failure = self.failure("shutdown", "the sidecar stopped before the request had ended");
             self.end(Some(failure), false);
         } else {
             self.end(None, true);

@@ -6,8 +6,8 @@
 //!
 //! Of those that go, it counts the streams that h2 refuses because there are too many: it tells nobody but the client.
 
-/// How many such frames a client may send in a second.
-const MOST_PER_TICK: u32 = 2_000;
+/// How many such frames a client may send in a tick of half a second.
+const MOST_PER_TICK: u32 = 1_000;
 
 /// The client's preface comes before its first frame.
 const PREFACE: usize = 24;
@@ -92,7 +92,7 @@ impl FrameMeter {
         FrameMeter { follower: Follower::new(PREFACE), tick: 0, counted: 0 }
     }
 
-    /// Looks at the next bytes of the connection, which came in this tick (of a second).
+    /// Looks at the next bytes of the connection, which came in this tick.
     ///
     /// # Errors
     /// Too many frames that carry nothing.

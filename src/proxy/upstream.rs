@@ -18,7 +18,7 @@ mod sending;
 mod turn;
 
 use super::Shared;
-use super::connection::Tick;
+use super::connection::{PER_SECOND, Tick};
 use super::received::BrokenOff;
 use super::stream::Stream;
 use crate::config::{Scheme, Target};
@@ -46,7 +46,7 @@ use sending::{Again, Boxed, Call, On, Sending, Sent, copy, is_repeatable};
 use turn::Silent;
 
 /// How long an unused connection is kept, in ticks of a second.
-const IDLE_LIMIT: Tick = 3;
+const IDLE_LIMIT: Tick = 3 * PER_SECOND;
 /// How many unused connections a worker keeps.
 const MAX_IDLE: usize = 1024;
 /// Requests at one time on a connection of HTTP/2; RFC 9113 asks servers to allow as many.
@@ -216,12 +216,12 @@ impl Pool {
     pub(super) fn sweep(&self, now: Tick) {
         self.idle
             .borrow_mut()
-            .retain(|(connection, since)| now.saturating_sub(*since) <= IDLE_LIMIT && connection.is_alive());
+            .retain(|(connection, since)| now.saturating_sub(*since) < IDLE_LIMIT && connection.is_alive());
         self.multiplexed.borrow_mut().retain(|connection| {
             if connection.taken.get() > 0 {
                 connection.used.set(now);
             }
-            !connection.sender.is_closed() && now.saturating_sub(connection.used.get()) <= IDLE_LIMIT
+            !connection.sender.is_closed() && now.saturating_sub(connection.used.get()) < IDLE_LIMIT
         });
     }
 
@@ -229,7 +229,7 @@ impl Pool {
     fn checkout(&self, now: Tick, speak: Speak) -> Option<Sender> {
         let mut idle = self.idle.borrow_mut();
         while let Some((connection, since)) = idle.pop() {
-            if now.saturating_sub(since) <= IDLE_LIMIT && connection.is_alive() {
+            if now.saturating_sub(since) < IDLE_LIMIT && connection.is_alive() {
                 return Some(Sender::Http1(connection));
             }
         }

@@ -86,7 +86,7 @@ impl<C: Finish> Future for Carried<C> {
         let order = this.state.order.load(Ordering::Relaxed);
         if order != this.heard {
             this.heard = order;
-            if order == Order::Cut as u8 {
+            if order >= Order::Cut as u8 {
                 return Poll::Ready(None);
             }
             // What has arrived is read first: a connection on which nothing was seen yet is closed.

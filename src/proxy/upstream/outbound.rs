@@ -40,6 +40,8 @@ pub(in crate::proxy) enum Outbound {
 pub(in crate::proxy) struct Upload<B = Received> {
     body: B,
     progress: Progress,
+    /// The client is waited for.
+    waits: bool,
     /// Where nobody else keeps the limit.
     stall: Option<Box<Stall>>,
 }
@@ -175,13 +177,18 @@ pub(in crate::proxy) enum BodyError {
 impl<B: Body<Data = Bytes, Error = BrokenOff> + Unpin> Upload<B> {
     /// A body, and its limit if it has one of its own.
     pub(in crate::proxy) fn new(body: B, progress: Progress, stall: Option<Box<Stall>>) -> Upload<B> {
-        Upload { body, progress, stall }
+        Upload { body, progress, waits: false, stall }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.progress.unsaid() == Some(Unsaid::Stalled) {
+            // By the sweep; a stream of HTTP/2 tells it here, below, and is not polled again.
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         // Being polled means that the application can take more: only now does the client keep us waiting.
-        self.progress.uploads(polled.is_pending(), self.body.is_end_stream());
+        self.waits = polled.is_pending();
+        self.progress.uploads(self.waits, self.body.is_end_stream());
         if let Some(stall) = &mut self.stall {
             if polled.is_ready() {
                 stall.moved = true;
@@ -196,6 +203,14 @@ impl<B: Body<Data = Bytes, Error = BrokenOff> + Unpin> Upload<B> {
             self.progress.break_off(unsaid(&error));
             BodyError::Client(error)
         })
+    }
+}
+
+impl<B> Drop for Upload<B> {
+    fn drop(&mut self) {
+        if self.waits {
+            self.progress.uploads_no_more();
+        }
     }
 }
 
@@ -352,8 +367,9 @@ mod tests {
             assert_eq!(next(&mut upload, NEARLY).await, None);
             assert_eq!((progress.unsaid(), tally.refusals(Refusal::Stalled)), (None, 0));
             let broken = "the client sends no more of the body".to_owned();
-            assert_eq!(next(&mut upload, NEARLY).await, Some(Some(Err(broken))));
-            assert_eq!(next(&mut upload, DAY).await, None, "it is said once");
+            for _ in 0..2 {
+                assert_eq!(next(&mut upload, NEARLY).await, Some(Some(Err(broken.clone()))));
+            }
             assert_eq!((progress.unsaid(), tally.refusals(Refusal::Stalled)), (Some(Unsaid::Stalled), 1));
         });
     }

@@ -32,7 +32,7 @@ fn reader() -> (String, mpsc::Receiver<Vec<u8>>) {
                 let (mut all, mut chunk, mut answered) = (Vec::new(), [0; 4096], false);
                 while let Ok(n @ 1..) = stream.read(&mut chunk) {
                     all.extend_from_slice(&chunk[..n]);
-                    let begun = all.starts_with(b"POST /begun ") && all.windows(4).any(|w| w == b"\r\n\r\n");
+                    let begun = all.starts_with(b"POST /begun") && all.windows(4).any(|w| w == b"\r\n\r\n");
                     if begun && !answered {
                         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
                         stream.write_all(head).unwrap();
@@ -62,6 +62,15 @@ async fn open(
     (response, stream)
 }
 
+/// The same as [`open`] on a connection of HTTP/1.
+fn open_http1(sidecar: &Sidecar, path: &str) -> StdStream {
+    let mut client = StdStream::connect(sidecar.listen).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    write!(client, "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        .unwrap();
+    client
+}
+
 #[test]
 #[ignore = "waits for more than half a minute; `.ci/run` asks for it"]
 fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
@@ -72,6 +81,7 @@ fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
     runtime.block_on(async {
         let sender = connect(sidecar.listen).await;
         let start = Instant::now();
+        let [mut silent, mut begun_1] = ["/silent-1", "/begun-1"].map(|path| open_http1(&sidecar, path));
         let (response, _silent) = open(&sender, "/silent", "application/json").await;
         let (begun, _begun) = open(&sender, "/begun", "application/json").await;
         let (grpc, mut messages) = open(&sender, "/grpc", "application/grpc+proto").await;
@@ -94,22 +104,34 @@ fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
         calls.send_data(Bytes::from_static(b"rest"), true).unwrap();
         assert_eq!(connect.await.unwrap().status(), 200, "and one of Connect");
         eprintln!("408 after {took:?}");
+
+        // By now it is there, and the connection is closed but for what the client may still send.
+        let mut answer = vec![0; 4096];
+        let n = silent.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..n]);
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("connection: close"), "{answer}");
+        assert!(answer.contains("collimator-error: request-timeout"), "{answer}");
+        let mut half = Vec::new();
+        let _ = begun_1.read_to_end(&mut half);
+        assert!(half.ends_with(b"2\r\nok\r\n"), "{}", half.escape_ascii());
     });
-    assert_eq!(refused(&sidecar, "stalled"), 2.0);
-    let mut broken: Vec<_> = (0..2).map(|_| bytes.recv_timeout(PATIENCE).unwrap()).collect();
+    assert_eq!(refused(&sidecar, "stalled"), 4.0);
+    let mut broken: Vec<_> = (0..4).map(|_| bytes.recv_timeout(PATIENCE).unwrap()).collect();
     broken.sort();
-    for (bytes, path) in broken.iter().zip(["/begun", "/silent"]) {
+    for (bytes, path) in broken.iter().zip(["/begun", "/begun-1", "/silent", "/silent-1"]) {
         let text = String::from_utf8_lossy(bytes);
         assert!(text.starts_with(&format!("POST {path} ")), "{text}");
         assert!(text.ends_with("4\r\nhalf\r\n"), "the application takes it for complete: {text}");
     }
-    let documents = sink.wait_for(4);
+    let documents = sink.wait_for(6);
     let of = |path: &str| {
         let url = format!("http://a{path}");
         documents.iter().find(|document| document["http"]["request"]["url"] == url.as_str()).unwrap()
     };
-    assert_eq!(of("/silent")["http"]["response"]["status"], 408);
-    assert_eq!(of("/begun")["annotations"]["client_closed"], true);
+    for http in ["", "-1"] {
+        assert_eq!(of(&format!("/silent{http}"))["http"]["response"]["status"], 408);
+        assert_eq!(of(&format!("/begun{http}"))["annotations"]["client_closed"], true);
+    }
     assert!(documents.iter().all(|document| document.get("fault").is_none()), "{documents:?}");
     assert_eq!(sidecar.scrape().sum("collimator_upstream_errors_total", &[]), 0.0);
 }
