@@ -40,6 +40,8 @@ pub struct Options<I> {
     pub clock: Clock,
     /// What is said to a client whose head is none, and with it the end; ready to be sent.
     pub refusal: fn(&Error) -> Vec<u8>,
+    /// Is told when of the next request something is at hand, which came with the last one. It may take it away.
+    pub begins: fn(&mut I, &mut Bytes),
     /// Sees to it that the client cannot take the end of the connection for the end of an answer that has no other.
     pub cut: fn(&I),
 }
@@ -219,6 +221,9 @@ where
                     }
                     let goes_on =
                         ready!(shared.poll_body_end(cx)) && this.answering.keeps && !*this.finishing;
+                    if goes_on {
+                        shared.begin_head(this.options.begins);
+                    }
                     drop(shared);
                     this.state.set(if goes_on { State::Head } else { State::Closing });
                 }

@@ -61,6 +61,7 @@ fn options() -> Options<DuplexStream> {
         preserve_header_case: false,
         clock: Clock::start(),
         refusal: |error| format!("refused: {error}").into_bytes(),
+        begins: |_, _| (),
         cut: |_| (),
     }
 }

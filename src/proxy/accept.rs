@@ -7,7 +7,7 @@
 
 use super::answers;
 use super::caught::Caught;
-use super::connection::{Carried, ConnectionState, Phase, Progress, ToItsEnd};
+use super::connection::{Carried, ConnectionState, Opening, Phase, Progress};
 use super::headers::Peer;
 use super::heads::Head;
 use super::received::{BrokenOff, Received};
@@ -25,6 +25,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockFilter, SockRef};
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -37,6 +38,9 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+/// What waits in the kernel until it can be sent to a client, in bytes. With megabytes of it, a client that takes little at a
+/// time but never stops would seem to stand still.
+const UNSENT: u32 = 128 * 1024;
 /// Before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Before looking again at a client that has sent less than it takes to tell its protocol.
@@ -69,8 +73,13 @@ pub(super) struct Protocols {
 impl Protocols {
     pub(super) fn new(shared: &Shared, clock: Clock) -> Protocols {
         let preserve_header_case = shared.preserve_header_case;
-        let http1 =
-            server::Options { preserve_header_case, clock, refusal: answers::illegible, cut: Socket::cut };
+        let http1 = server::Options {
+            preserve_header_case,
+            clock,
+            refusal: answers::illegible,
+            begins: Socket::begins,
+            cut: Socket::cut,
+        };
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())
@@ -180,13 +189,16 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
         return;
     }
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
     tokio::task::spawn_local(carry(registered, state, stream, address));
 }
 
 /// Agrees on a protocol and carries the connection to its end.
 async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpStream, address: SocketAddr) {
     let worker = Rc::clone(&registered.worker);
-    let opening = ToItsEnd(Box::pin(open(Rc::clone(&worker), stream)));
+    let has_come = Rc::new(Cell::new(false));
+    let future = Box::pin(open(Rc::clone(&worker), stream, Rc::clone(&has_come)));
+    let opening = Opening { future, has_come, finishes: false };
     let (stream, protocol) = match Carried::new(opening, Arc::clone(&state)).await {
         Some(Ok(opened)) => opened,
         Some(Err(_)) => return,
@@ -258,11 +270,17 @@ enum Protocol {
     Http2,
 }
 
-async fn open(worker: Rc<Worker>, stream: TcpStream) -> io::Result<(Stream, Protocol)> {
+async fn open(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    has_come: Rc<Cell<bool>>,
+) -> io::Result<(Stream, Protocol)> {
     let Some(tls) = &worker.shared.tls else {
-        let protocol = sniff(&stream).await?;
+        let protocol = sniff(&stream, &has_come).await?;
         return Ok((Stream::plain(stream), protocol));
     };
+    stream.peek(&mut [0; 1]).await?;
+    has_come.set(true);
     let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
     let result = if accepted.is_ok() { Handshake::Done } else { Handshake::Failed };
     worker.tally.handshake(TlsSide::Inbound, result);
@@ -275,12 +293,13 @@ async fn open(worker: Rc<Worker>, stream: TcpStream) -> io::Result<(Stream, Prot
 }
 
 /// Tells the protocol by the first bytes, and leaves them where they are.
-async fn sniff(stream: &TcpStream) -> io::Result<Protocol> {
+async fn sniff(stream: &TcpStream, has_come: &Cell<bool>) -> io::Result<Protocol> {
     // No method of HTTP/1 begins like this: the preface was chosen so.
     const PREFACE: &[u8; 4] = b"PRI ";
     let mut first = [0; PREFACE.len()];
     loop {
         let n = stream.peek(&mut first).await?;
+        has_come.set(true);
         if n == 0 || first[..n] != PREFACE[..n] {
             return Ok(Protocol::Http1);
         }

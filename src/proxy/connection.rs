@@ -20,7 +20,7 @@
 mod carried;
 
 use crate::telemetry::Refusal;
-pub(super) use carried::{Carried, ToItsEnd};
+pub(super) use carried::{Carried, Opening, ToItsEnd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -298,7 +298,8 @@ impl Progress {
     /// Bytes came. If nothing was going on, a head begins.
     pub(super) fn arrived(&self) -> Arrival {
         match self.state.phase.load(Ordering::Relaxed) {
-            phase if phase == Phase::Idle as u8 => {
+            // After its answer, a body that is still on its way is none.
+            phase if phase == Phase::Idle as u8 && !self.owes_body() => {
                 self.state.enter(Phase::ReadingHead, self.tick());
                 Arrival::HeadBegins
             }

@@ -7,6 +7,7 @@ use super::frames::{FrameMeter, RefusedStreams};
 use super::heads::{Head, Room};
 use super::stream::Stream;
 use crate::telemetry::{Refusal, WorkerTally};
+use bytes::Bytes;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,6 +70,31 @@ impl Socket {
         self.stream.reset_at_end();
     }
 
+    /// The next request's head begins with bytes that came with the request before it. They are taken away if there is no
+    /// room for them.
+    pub(super) fn begins(&mut self, bytes: &mut Bytes) {
+        let Watch::Heads(head) = &mut self.watch else { return };
+        self.progress.enter(Phase::ReadingHead);
+        head.begin();
+        if self.grow(bytes.len()).is_err() {
+            bytes.clear();
+            self.refuse();
+        }
+    }
+
+    /// So many more bytes of the present head have come.
+    fn grow(&mut self, n: usize) -> Result<(), Stop> {
+        let Watch::Heads(head) = &mut self.watch else { return Ok(()) };
+        match head.grow(n) {
+            Room::Enough => Ok(()),
+            Room::Scarce => {
+                self.progress.finish();
+                Ok(())
+            }
+            Room::None => Err(Stop::NoRoom),
+        }
+    }
+
     /// Notes bytes that have come.
     fn note(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         match &mut self.watch {
@@ -82,14 +108,7 @@ impl Socket {
                         return Ok(());
                     }
                 }
-                match head.grow(bytes.len()) {
-                    Room::Enough => Ok(()),
-                    Room::Scarce => {
-                        self.progress.finish();
-                        Ok(())
-                    }
-                    Room::None => Err(Stop::NoRoom),
-                }
+                self.grow(bytes.len())
             }
             Watch::Frames(frames) => frames.read.read(bytes, self.progress.tick()).map_err(|_| {
                 frames.tally.refused(Refusal::Flood);

@@ -78,6 +78,7 @@ async fn carry(asked: &[u8], answered: &[u8], piece: usize) -> (Vec<Vec<u8>>, Ve
         preserve_header_case: piece.is_multiple_of(2),
         clock: Clock::start(),
         refusal,
+        begins: |_, _| (),
         cut: |_: &DuplexStream| (),
     };
     let serving = spawn_local(timeout(QUIET, Connection::new(ours, options, service)));

@@ -220,7 +220,23 @@ fn the_drain_ends_at_its_timeout() {
     let (mut world, _client, _gate) = stuck("500ms");
     world.sidecar.wait();
     assert!(start.elapsed() < Duration::from_secs(10));
-    assert_eq!(world.sink.settle().len(), 1, "the request that was cut off is recorded");
+    let documents = world.sink.settle();
+    assert_eq!(documents.len(), 1, "the request that was cut off is recorded");
+    let document = documents[0].document();
+    assert_eq!((document["fault"].as_bool(), document.get("annotations")), (Some(true), None), "{document}");
+    let exception = &document["cause"]["exceptions"][0];
+    assert_eq!(exception["type"], "shutdown", "it was not the client that left: {document}");
+}
+
+#[test]
+fn a_client_that_has_not_said_anything_does_not_hold_up_the_end() {
+    let mut world = World::start(|options| options.rules(NEVER));
+    let _silent = world.sidecar.client();
+    assert_eq!(world.sidecar.client().send(&Request::get("/")).status, 200);
+    let start = Instant::now();
+    world.sidecar.terminate();
+    world.sidecar.wait().check(0);
+    assert!(start.elapsed() < Duration::from_secs(8), "took {:?}", start.elapsed());
 }
 
 #[test]

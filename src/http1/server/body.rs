@@ -4,7 +4,7 @@ use crate::http1::decode::Decoder;
 use crate::http1::encode::Out;
 use crate::http1::head::RequestHead;
 use crate::http1::receive::{OF_REQUESTS, poll_frame, poll_more};
-use crate::http1::{Error, MAX_HEAD, Spelling, Upgraded};
+use crate::http1::{Error, Spelling, Upgraded};
 use bytes::Bytes;
 use http::Request;
 use http_body::{Frame, SizeHint};
@@ -105,15 +105,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
     /// Waits for somebody else, and meanwhile writes what there is and sees the client leave.
     pub(super) fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         let _ = self.poll_write(cx)?;
+        while !self.is_wanted && !self.decoder.is_end() {
+            // It is passed over, whatever it is.
+            if let Some(Err(error)) = ready!(self.poll_next(cx)) {
+                return Poll::Ready(Err(error));
+            }
+        }
         if self.decoder.is_end() {
             let Some(io) = &mut self.io else { return Poll::Ready(Err(Error::Incomplete)) };
-            // What comes now is the next request; there is room for its head.
-            while self.ahead.len() < MAX_HEAD {
-                match poll_more::<OF_REQUESTS, _>(io, &mut self.ahead, cx)? {
-                    Poll::Ready(0) => return Poll::Ready(Err(Error::Incomplete)),
-                    Poll::Ready(_) => {}
-                    Poll::Pending => break,
-                }
+            // What comes now is the next request. No more of it is read than every connection may hold.
+            if self.ahead.is_empty() && ready!(poll_more::<OF_REQUESTS, _>(io, &mut self.ahead, cx))? == 0 {
+                return Poll::Ready(Err(Error::Incomplete));
             }
         } else {
             // Its reader sees.
@@ -141,6 +143,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
                 Poll::Ready(None) => return Poll::Ready(true),
                 Poll::Ready(Some(Err(_))) | Poll::Pending => return Poll::Ready(false),
             }
+        }
+    }
+
+    /// The next request begins, perhaps with bytes that are here already.
+    pub(super) fn begin_head(&mut self, begins: fn(&mut I, &mut Bytes)) {
+        if let Some(io) = &mut self.io
+            && !self.ahead.is_empty()
+        {
+            begins(io, &mut self.ahead);
         }
     }
 

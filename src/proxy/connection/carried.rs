@@ -8,9 +8,12 @@ use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http2;
 use hyper::service::HttpService;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -61,6 +64,33 @@ impl<F: Future> Future for ToItsEnd<F> {
 
 impl<F: Future> Finish for ToItsEnd<F> {
     fn finish(self: Pin<&mut Self>) {}
+}
+
+/// What comes before a protocol: it ends at once if the client has not sent a byte.
+pub(in crate::proxy) struct Opening<F> {
+    pub(in crate::proxy) future: Pin<Box<F>>,
+    /// A byte has come.
+    pub(in crate::proxy) has_come: Rc<Cell<bool>>,
+    pub(in crate::proxy) finishes: bool,
+}
+
+impl<T, F: Future<Output = io::Result<T>>> Future for Opening<F> {
+    type Output = io::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match self.future.as_mut().poll(cx) {
+            Poll::Pending if self.finishes && !self.has_come.get() => {
+                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+            }
+            polled => polled,
+        }
+    }
+}
+
+impl<T, F: Future<Output = io::Result<T>>> Finish for Opening<F> {
+    fn finish(mut self: Pin<&mut Self>) {
+        self.finishes = true;
+    }
 }
 
 /// Carries a connection until it ends or is told to.

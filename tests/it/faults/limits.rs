@@ -183,9 +183,23 @@ fn a_thousand(address: SocketAddr, said: &[u8]) -> Vec<TcpStream> {
         .collect()
 }
 
+/// How a large head comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Large {
+    Endless,
+    Whole,
+    /// Endless, behind a request that is whole.
+    Behind,
+}
+
 /// A thousand clients with heads of 64 KiB, and ordinary ones beside them: none of these may fail.
 #[track_caller]
-fn check_large_heads(ended: bool) {
+fn check_large_heads(large: Large) {
+    let ended = large == Large::Whole;
+    let mut said = large_head(ended);
+    if large == Large::Behind {
+        said.splice(..0, *b"GET /before HTTP/1.1\r\nHost: app\r\n\r\n");
+    }
     const MOST: u64 = 60 << 20;
     let upstream = Upstream::plain();
     let options = Options::run().rules(NEVER).upstream(upstream.address()).args(&["--sink", "none"]);
@@ -202,7 +216,7 @@ fn check_large_heads(ended: bool) {
     };
     let (asked, (most, (served, told))) = load.during(|answers| {
         peak(sidecar.process(), || {
-            let mut streams = a_thousand(sidecar.listen, &large_head(ended));
+            let mut streams = a_thousand(sidecar.listen, &said);
             let seen = answers.load(Ordering::Relaxed);
             eventually("ordinary requests go on", || answers.load(Ordering::Relaxed) > seen + 100);
             let lines: Vec<String> = streams.iter_mut().filter_map(first_line).collect();
@@ -219,10 +233,11 @@ fn check_large_heads(ended: bool) {
     });
     check_answered(&asked, &[200]);
     assert!(most < MOST, "{} KiB at the most", most / 1024);
-    assert!(told > 0 || ended, "nobody was refused: the limit was not reached");
+    assert!(told > 0 || large != Large::Endless, "nobody was refused: the limit was not reached");
     assert!(!ended || served > 100, "{served} served");
     let refused = sidecar.scrape().sum("collimator_connections_refused_total", &[("reason", "head_bytes")]);
     assert!(refused >= told as f64, "{refused} refusals were counted");
+    assert!(refused > 0.0 || large != Large::Behind, "the limit was not reached");
     // They are gone, and with them what they took.
     eventually("there is room for a large head again", || {
         let mut stream = TcpStream::connect(sidecar.listen).unwrap();
@@ -241,12 +256,17 @@ fn check_large_heads(ended: bool) {
 
 #[test]
 fn a_thousand_heads_of_64_kib_that_never_end_take_a_bounded_part_of_memory() {
-    check_large_heads(false);
+    check_large_heads(Large::Endless);
 }
 
 #[test]
 fn a_thousand_requests_with_heads_of_64_kib_take_a_bounded_part_of_memory() {
-    check_large_heads(true);
+    check_large_heads(Large::Whole);
+}
+
+#[test]
+fn a_thousand_heads_of_64_kib_behind_a_request_take_a_bounded_part_of_memory() {
+    check_large_heads(Large::Behind);
 }
 
 #[test]

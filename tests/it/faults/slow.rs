@@ -105,3 +105,25 @@ fn a_body_that_the_application_does_not_take_stays_with_the_client() {
     let after = sidecar.process().memory();
     assert!(after < before + (4 << 20), "from {} to {} KiB", before / 1024, after / 1024);
 }
+
+#[test]
+#[ignore = "waits for more than half a minute; `.ci/run` asks for it"]
+fn who_takes_an_answer_slowly_but_steadily_gets_all_of_it() {
+    const LENGTH: usize = 12 << 20;
+    let world = World::scripted(|_| Answer::with(200, &[], vec![b'x'; LENGTH]));
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // Or the kernel of the client takes most of it at once.
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&world.sidecar.listen.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&Request::get("/").header("Connection", "close").to_bytes()).unwrap();
+    let (start, mut taken, mut bytes) = (Instant::now(), 0, [0; 4000]);
+    while start.elapsed() < Duration::from_secs(45) {
+        taken += stream.read(&mut bytes).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let slowly = taken;
+    taken += std::io::copy(&mut stream, &mut std::io::sink()).unwrap() as usize;
+    assert!(taken > LENGTH, "{taken} of {LENGTH} and a head, {slowly} of them slowly");
+}
