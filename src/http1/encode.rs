@@ -66,25 +66,38 @@ impl Encoder {
     }
 }
 
-/// Whether a field may stand after a body: none does by which a message is framed, routed, understood or let in
-/// (RFC 9110 6.5.1).
+/// Whether a field may stand after a body: none does by which a message is framed, routed, understood or let in, and none
+/// that asks for something (RFC 9110 6.5.1).
 fn is_trailer(name: &HeaderName) -> bool {
-    !matches!(
-        *name,
-        header::AUTHORIZATION
-            | header::CACHE_CONTROL
-            | header::CONNECTION
-            | header::CONTENT_ENCODING
-            | header::CONTENT_LENGTH
-            | header::CONTENT_RANGE
-            | header::CONTENT_TYPE
-            | header::COOKIE
-            | header::HOST
-            | header::SET_COOKIE
-            | header::TE
-            | header::TRAILER
-            | header::TRANSFER_ENCODING
-    )
+    !matches!(name.as_str(), "keep-alive" | "proxy-connection")
+        && !matches!(
+            *name,
+            header::AUTHORIZATION
+                | header::CACHE_CONTROL
+                | header::CONNECTION
+                | header::CONTENT_ENCODING
+                | header::CONTENT_LENGTH
+                | header::CONTENT_RANGE
+                | header::CONTENT_TYPE
+                | header::COOKIE
+                | header::EXPECT
+                | header::HOST
+                | header::IF_MATCH
+                | header::IF_MODIFIED_SINCE
+                | header::IF_NONE_MATCH
+                | header::IF_RANGE
+                | header::IF_UNMODIFIED_SINCE
+                | header::MAX_FORWARDS
+                | header::PROXY_AUTHENTICATE
+                | header::PROXY_AUTHORIZATION
+                | header::RANGE
+                | header::SET_COOKIE
+                | header::TE
+                | header::TRAILER
+                | header::TRANSFER_ENCODING
+                | header::UPGRADE
+                | header::WWW_AUTHENTICATE
+        )
 }
 
 /// A chunk's length in hexadecimal, and the end of its line.

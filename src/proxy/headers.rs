@@ -39,6 +39,11 @@ fn is_protected(name: &HeaderName) -> bool {
     .contains(name)
 }
 
+/// Removes from a request's trailers what only the head says: there may be readers that take the two together.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    retain(trailers, |name| !is_protected(name));
+}
+
 /// Removes the fields that speak of one connection only, and those that `Connection` names. `Trailer` stays: it speaks
 /// of the message.
 pub(super) fn remove_hop_by_hop(present: Present, headers: &mut HeaderMap) {

@@ -133,7 +133,7 @@ pub(super) fn answer(forwarded: Forwarded, reply: Reply) -> Response<Watched> {
     let refused_upgrade = upgrade.is_some();
     let mut response = match reply {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            return switch(&worker, &progress, exchange, upgrade, response);
+            return switch(&worker, &progress, exchange, upgrade, version, response);
         }
         Ok(response) => {
             let came = worker.clock.nanos();
@@ -178,11 +178,16 @@ fn switch(
     progress: &Progress,
     mut exchange: Box<Exchange>,
     upgrade: Option<Box<tunnel::Asked>>,
+    version: Version,
     response: Response<Answer>,
 ) -> Response<Watched> {
     let Some(upgrade) = upgrade.filter(|upgrade| upgrade.is_granted_by(response.headers())) else {
         let detail = "it switched protocols unasked".to_owned();
-        return answers::instead(worker, exchange, Failed { error: UpstreamError::Protocol, detail });
+        let mut response =
+            answers::instead(worker, exchange, Failed { error: UpstreamError::Protocol, detail });
+        // As after every upgrade that came to nothing.
+        close_after(progress, version, &mut response);
+        return response;
     };
     let found = Found::of(response.headers());
     let present = found.present;

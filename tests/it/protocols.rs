@@ -190,6 +190,11 @@ fn an_application_that_switches_to_something_else_is_not_believed() {
         (answer.status, answer.header("collimator-error").as_deref()),
         (502, Some("upstream-protocol"))
     );
+    let mut client = world.sidecar.client();
+    let ahead = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nGET /ahead HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.say(ahead.as_bytes()).unwrap();
+    assert_eq!(client.read("GET").unwrap().status, 502);
+    assert!(client.ends_silently(), "what was sent ahead of another protocol is read as a request");
 }
 
 #[test]
@@ -236,6 +241,44 @@ fn an_early_answer_saves_the_client_its_body() {
 }
 
 #[test]
+fn a_body_that_is_sent_unasked_goes_on_beside_the_answer() {
+    let app = ByHand::start(|mut stream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        let body = read_exactly(&mut stream, 4);
+        write!(stream, "4\r\n{body}\r\n0\r\n\r\n").unwrap();
+    });
+    let sidecar = sidecar(app.address);
+    let mut client = connect(sidecar.listen);
+    client
+        .write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+        .unwrap();
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 OK\r\n"));
+    client.write_all(b"body").unwrap();
+    assert_eq!(read_exactly(&mut client, 14), "4\r\nbody\r\n0\r\n\r\n"[..14]);
+    app.join();
+}
+
+#[test]
+fn a_client_that_leaves_without_the_body_that_it_was_not_asked_for_is_seen_to_leave() {
+    let app = ByHand::start(|mut stream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+    });
+    let sidecar = sidecar(app.address);
+    let mut client = connect(sidecar.listen);
+    client
+        .write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+        .unwrap();
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 OK\r\n"));
+    drop(client);
+    app.join();
+}
+
+#[test]
 fn an_application_that_knows_no_expectation_gets_the_body_all_the_same() {
     let upstream = Upstream::plain();
     let sidecar = sidecar(upstream.address());
@@ -262,7 +305,8 @@ fn trailers_pass_both_ways() {
     let sidecar = sidecar(app.address);
     let mut client = connect(sidecar.listen);
     let request = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nTE: trailers\r\n\
-        Connection: TE\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n";
+        Connection: TE\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\nX-Amzn-Trace-Id: Root=evil\r\nTraceparent: x\r\nX-Forwarded-For: 6.6.6.6\r\n\
+        Expect: 100-continue\r\nUpgrade: ws\r\nKeep-Alive: 5\r\nIf-Match: x\r\n\r\n";
     client.write_all(request.as_bytes()).unwrap();
     let head = read_head(&mut client);
     assert!(head.contains("\r\nTrailer: X-Check\r\n"), "{head}");

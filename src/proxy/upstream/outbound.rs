@@ -1,13 +1,14 @@
 //! A request's body on its way to the application.
 //!
 //! A client that sent `Expect: 100-continue` waits to be asked for its body, and the one to ask is the application: its
-//! 100 opens the gate, and only then is the body polled, which is what asks the client. An application that answers
-//! at once never gets the body, and the client never sends it.
+//! 100 opens the gate, and only then is the body polled, which is what asks the client. One that has an answer instead is
+//! not asked; what it sends all the same goes on for as long as the answer does.
 
 use super::turn::Turn;
 use crate::http1;
 use crate::http1::client::Outgoing;
 use crate::proxy::connection::{Progress, STREAM_STALL_LIMIT, Unsaid};
+use crate::proxy::headers;
 use crate::proxy::received::{BrokenOff, Received};
 use crate::telemetry::{Refusal, WorkerTally};
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -73,8 +74,7 @@ impl Stall {
 
 /// A body that nobody has asked for yet.
 pub(in crate::proxy) struct Gated {
-    /// Gone when the application answered without it: that tells the client's side that it is not wanted.
-    client: Option<Box<Upload>>,
+    client: Box<Upload>,
     gate: Gate,
     patience: Pin<Box<Sleep>>,
 }
@@ -105,7 +105,7 @@ impl Outbound {
 
     /// A body that waits at the gate.
     pub(in crate::proxy) fn gated(client: Box<Upload>, gate: Gate) -> Outbound {
-        Outbound::Gated(Box::new(Gated { client: Some(client), gate, patience: Box::pin(sleep(PATIENCE)) }))
+        Outbound::Gated(Box::new(Gated { client, gate, patience: Box::pin(sleep(PATIENCE)) }))
     }
 }
 
@@ -180,6 +180,12 @@ impl<B: Body<Data = Bytes, Error = BrokenOff> + Unpin> Upload<B> {
         Upload { body, progress, waits: false, stall }
     }
 
+    /// As `poll`, for a body that the client may send or not (RFC 9110 10.1.1): there is no limit until it begins.
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(self.came(polled))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.progress.unsaid() == Some(Unsaid::Stalled) {
             // By the sweep; a stream of HTTP/2 tells it here, below, and is not polled again.
@@ -199,9 +205,23 @@ impl<B: Body<Data = Bytes, Error = BrokenOff> + Unpin> Upload<B> {
                 return Poll::Ready(Some(Err(BodyError::Stalled)));
             }
         }
-        polled.map_err(|error| {
-            self.progress.break_off(unsaid(&error));
-            BodyError::Client(error)
+        polled.map(|polled| self.came(polled))
+    }
+
+    /// What came of the body.
+    fn came(
+        &mut self,
+        polled: Option<Result<Frame<Bytes>, BrokenOff>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        polled.map(|frame| {
+            let mut frame = frame.map_err(|error| {
+                self.progress.break_off(unsaid(&error));
+                BodyError::Client(error)
+            })?;
+            if let Some(trailers) = frame.trailers_mut() {
+                headers::clean_trailers(trailers);
+            }
+            Ok(frame)
         })
     }
 }
@@ -240,15 +260,16 @@ impl Gated {
             GateState::Shut => return Poll::Pending,
             GateState::Open => {}
             GateState::Unwanted => {
-                self.client = None;
-                return Poll::Pending;
+                let polled = self.client.poll_unasked(cx);
+                if polled.is_ready() {
+                    // It has chosen to send, and owes the rest as well.
+                    self.gate.turn(GateState::Unwanted, GateState::Open);
+                }
+                return polled;
             }
             GateState::Over => return Poll::Ready(Some(Err(BodyError::Unwanted))),
         }
-        match &mut self.client {
-            Some(client) => client.poll(cx),
-            None => Poll::Ready(None),
-        }
+        self.client.poll(cx)
     }
 }
 
@@ -290,7 +311,7 @@ impl Body for Outbound {
         match self {
             Outbound::Empty => true,
             Outbound::Client(client) => client.body.is_end_stream(),
-            Outbound::Gated(gated) => gated.client.as_ref().is_some_and(|client| client.body.is_end_stream()),
+            Outbound::Gated(gated) => gated.client.body.is_end_stream(),
             Outbound::Timed(timed) => timed.body.is_end_stream(),
         }
     }
@@ -299,9 +320,7 @@ impl Body for Outbound {
         match self {
             Outbound::Empty => SizeHint::with_exact(0),
             Outbound::Client(client) => client.body.size_hint(),
-            Outbound::Gated(gated) => {
-                gated.client.as_ref().map_or_else(SizeHint::default, |client| client.body.size_hint())
-            }
+            Outbound::Gated(gated) => gated.client.body.size_hint(),
             Outbound::Timed(timed) => timed.body.size_hint(),
         }
     }

@@ -117,6 +117,68 @@ fn an_answer_that_had_to_wait_goes_on_while_the_body_is_still_on_its_way() {
     eventually("the application has it all", || read.load(Ordering::Relaxed) == BODY);
 }
 
+/// An application that begins to answer at once, and answers with what it is sent; and how many requests it had.
+fn echo() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&asked);
+    let app = by_hand(move |head, mut stream| {
+        let mut head = head.to_lowercase();
+        loop {
+            let length = head.split("content-length: ").nth(1).unwrap();
+            let mut left: usize = length.lines().next().unwrap().parse().unwrap();
+            seen.fetch_add(1, Ordering::Relaxed);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            let mut bytes = [0; 4096];
+            while left > 0 {
+                let room = left.min(bytes.len());
+                let n = stream.read(&mut bytes[..room]).unwrap();
+                if n == 0 {
+                    return;
+                }
+                left -= n;
+                let chunk = [format!("{n:x}\r\n").as_bytes(), &bytes[..n], b"\r\n"].concat();
+                stream.write_all(&chunk).unwrap();
+            }
+            stream.write_all(b"0\r\n\r\n").unwrap();
+            if !matches!(stream.peek(&mut bytes), Ok(1..)) {
+                return;
+            }
+            head = read_head(&mut stream).to_lowercase();
+        }
+    });
+    (app, asked)
+}
+
+#[test]
+fn answers_that_begin_early_stay_with_their_requests() {
+    const CLIENTS: usize = 8;
+    const EACH: usize = 60;
+    let (app, asked) = echo();
+    let sidecar = sidecar(app);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let mut stream = Client::connect(sidecar.listen);
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    // Some go with their head, some after it, some in pieces that are not copied.
+                    let length = [3, 900, 9_000, 70_000, 300_000][(client + n) % 5];
+                    let body = format!("<{client}-{n}>").repeat(length / 5 + 1);
+                    let head =
+                        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+                    let (first, rest) = body.split_at(if n % 2 == 0 { 0 } else { body.len() / 3 });
+                    stream.say(&[head.as_bytes(), first.as_bytes()].concat()).unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(n as u64 % 3));
+                    stream.say(rest.as_bytes()).unwrap();
+                    let answer = stream.read("POST").unwrap();
+                    assert_eq!(answer.status, 200);
+                    assert!(answer.body == body.as_bytes(), "the answer to {client}-{n} is another's");
+                }
+            });
+        }
+    });
+    assert_eq!(asked.load(Ordering::Relaxed), CLIENTS * EACH, "each is asked once");
+}
+
 #[test]
 fn a_body_that_turns_out_to_be_none_ends_the_answer_that_has_begun() {
     let (sender, ended) = mpsc::channel();
