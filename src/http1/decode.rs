@@ -3,6 +3,7 @@
 //! Only what RFC 9112 7.1 writes is a chunk: two readers that differ over where one ends differ over what the next
 //! request is.
 
+use super::head::has_lone_feed;
 use super::{Error, MAX_FIELDS, MAX_TRAILERS};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -214,8 +215,7 @@ fn trailers(ahead: &[u8]) -> Result<Option<(HeaderMap, usize)>, Error> {
             Ok(None)
         };
     };
-    // httparse takes a line feed alone for the end of a line.
-    if ahead[..end].iter().enumerate().any(|(n, &byte)| byte == b'\n' && (n == 0 || ahead[n - 1] != b'\r')) {
+    if has_lone_feed(&ahead[..end]) {
         return Err(BAD);
     }
     let mut trailers = HeaderMap::with_capacity(fields.len());

@@ -59,6 +59,12 @@ fn ends_chunked(value: &HeaderValue) -> bool {
     last.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
+/// Whether a line ends with a line feed alone. RFC 9112 2.2 allows to take that for an end, and httparse does; but two
+/// readers that differ over it differ over where a message ends.
+pub(super) fn has_lone_feed(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r')
+}
+
 /// A length as `Content-Length` says it: digits and nothing else.
 fn length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);

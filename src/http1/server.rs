@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Head ─► Serving ─► Sending ─► Sent ─┬─► Head        the next request
-//!    │                             │    ├─► (given away)  after a 101
-//!    └ no head: Refusing           │    └─► Closing
+//!    │                      ▲      │    ├─► (given away)  after a 101
+//!    └ no head: refused ────┘      │    └─► Closing
 //!                                  └ the body of the request is still read by somebody: waits for its end
 //! ```
 //!
@@ -33,26 +33,26 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How connections are carried.
 #[derive(Debug)]
-pub struct Options<I> {
+pub struct Options<I, B> {
     /// Names go on as they were spelled.
     pub preserve_header_case: bool,
     /// For the `Date` of answers that have none.
     pub clock: Clock,
-    /// What is said to a client whose head is none, and with it the end; ready to be sent.
-    pub refusal: fn(&Error) -> Vec<u8>,
+    /// What is said to a client whose head is none, and with it the end.
+    pub refusal: fn(&Error) -> Response<B>,
     /// Is told when of the next request something is at hand, which came with the last one. It may take it away.
     pub begins: fn(&mut I, &mut Bytes),
     /// Sees to it that the client cannot take the end of the connection for the end of an answer that has no other.
     pub cut: fn(&I),
 }
 
-impl<I> Clone for Options<I> {
-    fn clone(&self) -> Options<I> {
+impl<I, B> Clone for Options<I, B> {
+    fn clone(&self) -> Options<I, B> {
         *self
     }
 }
 
-impl<I> Copy for Options<I> {}
+impl<I, B> Copy for Options<I, B> {}
 
 /// The body of an answer on its way out.
 pub trait Outgoing: HttpBody<Data = Bytes> {
@@ -66,10 +66,12 @@ pin_project! {
     pub struct Connection<I, S, F, B> {
         shared: Rc<RefCell<Shared<I>>>,
         service: S,
-        options: Options<I>,
+        options: Options<I, B>,
         section: Section,
         answering: Answering,
         finishing: bool,
+        // Why there is no request to go on with, once its sender has been told.
+        failed: Option<Error>,
         #[pin]
         state: State<F, B>,
     }
@@ -88,7 +90,6 @@ pin_project! {
         Serving { #[pin] future: F },
         Sending { #[pin] body: B, encoder: Encoder },
         Sent { switches: bool },
-        Refusing { error: Option<Error> },
         Closing,
     }
 }
@@ -101,7 +102,7 @@ where
     B: Outgoing,
 {
     /// A connection that has just been made.
-    pub fn new(io: I, options: Options<I>, service: S) -> Connection<I, S, F, B> {
+    pub fn new(io: I, options: Options<I, B>, service: S) -> Connection<I, S, F, B> {
         let answering = Answering { method: Method::GET, version: Version::HTTP_11, keeps: true };
         let shared = Rc::new(RefCell::new(Shared::new(io)));
         Connection {
@@ -111,6 +112,7 @@ where
             section: Section::default(),
             answering,
             finishing: false,
+            failed: None,
             state: State::Head,
         }
     }
@@ -153,8 +155,12 @@ where
                         }
                         Ok(None) => State::Closing,
                         Err(error @ (Error::Malformed(_) | Error::TooLarge)) => {
-                            this.shared.borrow_mut().out.bytes = (this.options.refusal)(&error);
-                            State::Refusing { error: Some(error) }
+                            let response = (this.options.refusal)(&error);
+                            *this.failed = Some(error);
+                            *this.answering =
+                                Answering { method: Method::GET, version: Version::HTTP_11, keeps: false };
+                            let encoder = begin(this.shared, this.answering, this.options, &response);
+                            State::Sending { body: response.into_body(), encoder }
                         }
                         Err(error) => return Poll::Ready(Err(error)),
                     };
@@ -211,7 +217,13 @@ where
                 }
                 StateProjected::Sent { switches } => {
                     let mut shared = this.shared.borrow_mut();
-                    ready!(shared.poll_write(cx))?;
+                    let written = ready!(shared.poll_write(cx));
+                    if let Some(error) = this.failed.take() {
+                        // Whether it was heard or not: the connection ends, and why is known.
+                        let _ = shared.poll_shutdown(cx);
+                        return Poll::Ready(Err(error));
+                    }
+                    written?;
                     if *switches && let Some(upgraded) = shared.upgrade.take() {
                         if let Some(io) = shared.io.take() {
                             // Nobody waits if the application has gone.
@@ -227,13 +239,6 @@ where
                     drop(shared);
                     this.state.set(if goes_on { State::Head } else { State::Closing });
                 }
-                StateProjected::Refusing { error } => {
-                    let mut shared = this.shared.borrow_mut();
-                    // Whether it is heard or not: the connection ends, and why is known.
-                    let _ = ready!(shared.poll_write(cx));
-                    let _ = shared.poll_shutdown(cx);
-                    return Poll::Ready(error.take().map_or(Ok(()), Err));
-                }
                 StateProjected::Closing => {
                     let mut shared = this.shared.borrow_mut();
                     ready!(shared.poll_write(cx))?;
@@ -245,10 +250,10 @@ where
 }
 
 /// Reads the next request's head; nothing if the client has ended instead of sending one.
-fn poll_head<I: AsyncRead + AsyncWrite + Unpin>(
+fn poll_head<I: AsyncRead + AsyncWrite + Unpin, B>(
     shared: &RefCell<Shared<I>>,
     section: &mut Section,
-    options: &Options<I>,
+    options: &Options<I, B>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<RequestHead>, Error>> {
     let mut shared = shared.borrow_mut();
@@ -256,9 +261,8 @@ fn poll_head<I: AsyncRead + AsyncWrite + Unpin>(
     let Some(io) = &mut shared.io else { return Poll::Ready(Ok(None)) };
     loop {
         // RFC 9112 2.2: some send an empty line after a body. They are not kept, however many there are.
-        while let [b'\r', b'\n', ..] | [b'\n', ..] = shared.ahead[..] {
-            let line = if shared.ahead[0] == b'\r' { 2 } else { 1 };
-            shared.ahead.advance(line);
+        while shared.ahead.starts_with(b"\r\n") {
+            shared.ahead.advance(2);
         }
         if !shared.ahead.is_empty()
             && section.may_be_whole(&shared.ahead)?
@@ -277,7 +281,7 @@ fn poll_head<I: AsyncRead + AsyncWrite + Unpin>(
 fn begin<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing>(
     shared: &RefCell<Shared<I>>,
     answering: &mut Answering,
-    options: &Options<I>,
+    options: &Options<I, B>,
     response: &Response<B>,
 ) -> Encoder {
     let mut shared = shared.borrow_mut();

@@ -6,6 +6,7 @@
 //! ```
 
 use super::answers;
+use super::body::Watched;
 use super::caught::Caught;
 use super::connection::{Carried, ConnectionState, Opening, Phase, Progress};
 use super::headers::Peer;
@@ -61,12 +62,14 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long is taken for who is told that there is no room.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What HTTP/2 says in place of a 503: no settings, and no stream is looked at, for calm's sake.
+const GOAWAY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
 /// Said where there are too many connections.
 const TOO_MANY: &str = "too many connections";
 
 /// Both protocols, with the limits of design.
 pub(super) struct Protocols {
-    http1: server::Options<Socket>,
+    http1: server::Options<Socket, Watched>,
     http2: http2::Builder<LocalExecutor>,
 }
 
@@ -337,28 +340,34 @@ impl Drop for Registered {
     }
 }
 
-/// Says that there are too many connections: to a few at a time with patience, to the rest in passing. Where TLS is
-/// spoken it is left unsaid.
-fn turn_away(worker: &Rc<Worker>, mut stream: TcpStream) {
+/// Says that there are too many connections: to a few at a time with patience, to the rest in passing, unless TLS is
+/// spoken, which takes patience.
+fn turn_away(worker: &Rc<Worker>, stream: TcpStream) {
     worker.tally.refused(Refusal::Connections);
-    if worker.shared.tls.is_some() {
-        return;
-    }
     if worker.turned_away.get() >= worker.shared.max_refusals {
-        // The socket itself is asked: the runtime has not yet heard that it can be written to.
-        let _ = SockRef::from(&stream).send(&answers::overloaded(TOO_MANY));
+        if worker.shared.tls.is_none() {
+            // The socket itself is asked: the runtime has not yet heard that it can be written to.
+            let _ = SockRef::from(&stream).send(&answers::overloaded(TOO_MANY));
+        }
         return;
     }
     worker.turned_away.set(worker.turned_away.get() + 1);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let _ = timeout(FAREWELL, async {
+            let Ok((mut stream, protocol)) = open(Rc::clone(&worker), stream, Rc::default()).await else {
+                return;
+            };
+            let farewell = match protocol {
+                Protocol::Http1 => answers::overloaded(TOO_MANY),
+                Protocol::Http2 => GOAWAY.to_vec(),
+            };
             // Closing with bytes unread would reset the connection before the answer is read.
             let mut head = [0; 4096];
             let _ = stream.read(&mut head).await;
-            let _ = stream.write_all(&answers::overloaded(TOO_MANY)).await;
+            let _ = stream.write_all(&farewell).await;
             let _ = stream.shutdown().await;
-            let _ = stream.read(&mut head).await;
+            while stream.read(&mut head).await.is_ok_and(|n| n > 0) {}
         })
         .await;
         worker.turned_away.set(worker.turned_away.get() - 1);

@@ -4,7 +4,9 @@ use super::Worker;
 use super::body::Watched;
 use super::connection::{Progress, STREAM_STALL_LIMIT, Unsaid};
 use super::exchange::Exchange;
+use super::headers;
 use super::received::Received;
+use super::request;
 use super::strict::Refused;
 use super::upstream::Failed;
 use crate::http1;
@@ -25,6 +27,7 @@ pub(super) fn refuse(
     worker.tally.answered(request.method(), refused.status.as_u16());
     worker.tally.refused(refused.refusal);
     progress.end();
+    let trace = worker.shared.response_header.then(|| request::trace_of(worker, request.headers()));
     let busy = refused.refusal == Refusal::Requests;
     let error = if busy { "overloaded" } else { "bad-request" };
     let mut response = ours(refused.status, error, format!("{}\n", refused.reason));
@@ -35,6 +38,8 @@ pub(super) fn refuse(
         // HTTP/2 cannot be mistaken for one another.
         close_http1(request.version(), &mut response);
     }
+    let value = trace.and_then(|trace| headers::response_value(trace, None));
+    response.headers_mut().extend(value.map(|value| (headers::X_AMZN_TRACE_ID, value)));
     response
 }
 
@@ -99,26 +104,21 @@ pub(super) fn close_http1(version: Version, response: &mut Response<Watched>) {
 
 /// What is said to who is told that there is no room before anything of him is read as HTTP/1.
 pub(super) fn overloaded(reason: &str) -> Vec<u8> {
-    last("503 Service Unavailable\r\nretry-after: 1", "overloaded", reason)
+    let length = reason.len() + 1;
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncollimator-error: overloaded\r\n\
+         content-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{reason}\n"
+    )
+    .into_bytes()
 }
 
 /// What is said to who sends something that is no head.
-pub(super) fn illegible(error: &http1::Error) -> Vec<u8> {
+pub(super) fn illegible(error: &http1::Error) -> Response<Watched> {
     let status = match error {
-        http1::Error::TooLarge => "431 Request Header Fields Too Large",
-        _ => "400 Bad Request",
+        http1::Error::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
     };
-    last(status, "bad-request", &error.to_string())
-}
-
-/// The same as [`ours`] in bytes, and the last on its connection.
-fn last(status: &str, error: &str, reason: &str) -> Vec<u8> {
-    let length = reason.len() + 1;
-    format!(
-        "HTTP/1.1 {status}\r\ncollimator-error: {error}\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{reason}\n"
-    )
-    .into_bytes()
+    ours(status, "bad-request", format!("{error}\n"))
 }
 
 /// An answer of our own: one line of text and the reason's name.

@@ -216,7 +216,11 @@ impl Exchange {
         };
         let facts = RequestFacts {
             scheme: self.asked.scheme,
-            host: self.asked.host(),
+            host: match self.asked.host() {
+                // As the application was told.
+                "" => worker.shared.upstream_authority.to_str().unwrap_or_default(),
+                host => host,
+            },
             path: self.asked.uri.path(),
             method: self.asked.method.as_str(),
             user_agent: self.asked.user_agent.as_ref().and_then(|value| value.to_str().ok()),

@@ -255,6 +255,14 @@ fn read(present: Present, headers: &HeaderMap) -> Arrived {
     )
 }
 
+/// The trace of a request that goes no further: the one it came with, or a new one.
+pub(super) fn trace_of(worker: &Worker, headers: &HeaderMap) -> TraceId {
+    let arrived = read(Found::of(headers).present, headers);
+    arrived.trace.unwrap_or_else(|| {
+        TraceId::new(worker.clock.now().epoch_seconds(), worker.dice.borrow_mut().roll_trace())
+    })
+}
+
 /// Applies the trust policy to what arrived from a peer, behind which `nearest` may stand. Returns the Root of a caller
 /// that may not name one.
 fn weigh(
@@ -376,9 +384,8 @@ fn prepare(
         *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     } else if host.is_none() {
         // HTTP/1.0 may leave it out; HTTP/1.1, which we speak upstream, may not.
-        let authority = worker.shared.upstream_authority.clone();
-        request.headers_mut().insert(HOST, authority.clone());
-        host = Some(authority);
+        // The client has not said it, and so nobody is told that it did.
+        request.headers_mut().insert(HOST, worker.shared.upstream_authority.clone());
     }
     headers::append_forwarded(present, request.headers_mut(), peer, host);
     headers::write_trace(present, request.headers_mut(), leaving);

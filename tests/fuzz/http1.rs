@@ -71,8 +71,8 @@ async fn carry(asked: &[u8], answered: &[u8], piece: usize) -> (Vec<Vec<u8>>, Ve
         }
     };
     let refusal = |error: &Error| {
-        let status = if matches!(error, Error::TooLarge) { "431 Too Large" } else { "400 Bad Request" };
-        format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()
+        let status = if matches!(error, Error::TooLarge) { 431 } else { 400 };
+        Response::builder().status(status).body(Coming(None, None)).unwrap()
     };
     let options = Options {
         preserve_header_case: piece.is_multiple_of(2),

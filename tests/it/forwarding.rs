@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::client::{Client, Framing, Request};
 use crate::support::upstream::{Answer, Gate, Upstream};
-use crate::support::world::{NEVER, World};
+use crate::support::world::{ALWAYS, NEVER, World};
 
 fn world_with(answer: Answer) -> World {
     World::with(Upstream::start(move |_| answer.clone()), |options| options.rules(NEVER))
@@ -110,6 +110,20 @@ fn forwarded_headers_are_written_where_there_are_none() {
     assert_eq!(seen.header("x-forwarded-for").as_deref(), Some("127.0.0.1"));
     assert_eq!(seen.header("x-forwarded-proto").as_deref(), Some("http"));
     assert_eq!(seen.header("x-forwarded-host").as_deref(), Some("shop.example"));
+}
+
+#[test]
+fn a_client_that_names_no_host_is_not_said_to_have_named_one() {
+    let world = World::ruled(ALWAYS);
+    let mut client = world.sidecar.client();
+    client.say(b"GET /x HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(client.read("GET").unwrap().status, 200);
+    let seen = world.upstream.last();
+    let application = world.upstream.address().to_string();
+    assert_eq!(seen.header("host"), Some(application.clone()), "HTTP/1.1 has to name one");
+    assert_eq!(seen.header("x-forwarded-host"), None);
+    let document = world.sink.wait_for(1).remove(0);
+    assert_eq!(document["http"]["request"]["url"], format!("http://{application}/x"));
 }
 
 #[test]

@@ -387,6 +387,11 @@ fn response_header_names_the_trace_on_every_response_but_the_decision_only_to_a_
     assert!(started.contains(&format!("Root={root}")), "{started:?}");
     let asked = answered(&world.send(&Request::get("/").trace(format!("Root={ROOT};Sampled=?"))));
     assert!(asked.contains(&"Sampled=1".to_owned()), "{asked:?}");
+    let mut client = world.sidecar.client();
+    let doubtful = format!("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nX-Amzn-Trace-Id: Root={ROOT}\r\n\r\n");
+    client.say(doubtful.as_bytes()).unwrap();
+    let refused = client.read("GET").unwrap();
+    assert_eq!((refused.status, answered(&refused)), (400, vec![format!("Root={ROOT}")]));
 }
 
 #[test]

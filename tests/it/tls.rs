@@ -227,6 +227,29 @@ fn http_2_is_served_over_tls_to_those_who_offer_it() {
 }
 
 #[test]
+fn who_finds_no_room_is_told_so_after_the_handshake() {
+    let authority = Authority::new("Root");
+    let world = world(&authority, &authority.issue(&["localhost"]), &["--max-connections", "1"]);
+    let _inside = TcpStream::connect(world.sidecar.listen).unwrap();
+    world.sidecar.scrape_until("one is inside", |scrape| scrape.sum("collimator_connections", &[]) == 1.0);
+    let config = trusting(&authority.pem(), None, &["http/1.1"]);
+    let answer = SecureClient::once(world.sidecar.listen, &config, &Request::get("/a")).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(answer.contains("collimator-error: overloaded"), "{answer}");
+    let config = trusting(&authority.pem(), None, &["h2"]);
+    block_on(async {
+        let stream = tokio::net::TcpStream::connect(world.sidecar.listen).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
+        let (_sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let error = connection.await.unwrap_err();
+        assert!(error.is_go_away() && error.is_remote(), "{error}");
+        assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+    });
+    assert_eq!(world.upstream.n_seen(), 0);
+}
+
+#[test]
 fn plain_http_on_a_port_of_tls_is_refused() {
     let authority = Authority::new("Root");
     let world = world(&authority, &authority.issue(&["localhost"]), &[]);

@@ -1,7 +1,8 @@
 //! From bytes to a head.
 
 use super::{
-    MOST_ADDED, Reason, RequestHead, ResponseHead, Spelling, ends_chunked, has_no_body, length, lists,
+    MOST_ADDED, Reason, RequestHead, ResponseHead, Spelling, ends_chunked, has_lone_feed, has_no_body,
+    length, lists,
 };
 use crate::http1::decode::Decoder;
 use crate::http1::{Error, MAX_FIELDS, MAX_HEAD};
@@ -64,6 +65,9 @@ pub(in crate::http1) fn request(ahead: &mut Bytes, spells: bool) -> Result<Optio
     };
     if end > MAX_HEAD {
         return Err(Error::TooLarge);
+    }
+    if has_lone_feed(&bytes[..end]) {
+        return Err(Error::Malformed("a line that does not end as lines do"));
     }
     const BAD: Error = Error::Malformed("a first line that is none");
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(BAD) };
