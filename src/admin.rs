@@ -20,14 +20,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
-/// Connections at once, on each of the two ports.
+/// Connections at once, on each of the two ports; the oldest makes room for another.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a head may take, and a connection stay idle.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -51,30 +52,39 @@ pub enum Port {
 
 /// Answers on one port until the process ends.
 pub async fn serve(listener: TcpListener, port: Port, control: Arc<Control>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open = VecDeque::<AbortHandle>::with_capacity(MAX_CONNECTIONS);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(LIMIT);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let reached = stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |local| local.ip());
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            // Or whoever holds connections would keep the kubelet from asking whether we are ready.
+            oldest.abort();
+        }
         let control = Arc::clone(&control);
         let service = service_fn(move |request| {
             let control = Arc::clone(&control);
-            async move { Ok::<_, Infallible>(answer(port, &control, request).await) }
+            async move { Ok::<_, Infallible>(answer(port, reached, &control, request).await) }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            let _place = place;
-            let _ = connection.await;
-        });
+        open.push_back(tokio::spawn(connection).abort_handle());
     }
 }
 
-async fn answer(port: Port, control: &Control, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    if port == Port::Admin && !is_own_host(&request) {
+async fn answer(
+    port: Port,
+    reached: IpAddr,
+    control: &Control,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    if port == Port::Admin && !is_own_host(&request, reached) {
         return text(
             StatusCode::FORBIDDEN,
             "the Host header names another host; use 127.0.0.1 or localhost\n",
@@ -191,22 +201,23 @@ fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Respons
     response
 }
 
-/// `localhost` or an address in so many words, with any port: a port forwarded from elsewhere is still this host, and a
-/// name that a stranger controls is neither.
-fn is_own_host(request: &Request<Incoming>) -> bool {
+/// `localhost`, an address of it, or the one where the client reached us, with any port: a port forwarded from elsewhere is
+/// still this host, and a name that a stranger controls is neither.
+fn is_own_host(request: &Request<Incoming>, reached: IpAddr) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) {
-        (Some(host), None) => is_own_name(host),
+        (Some(host), None) => is_own_name(host, reached),
         _ => false,
     }
 }
 
-fn is_own_name(host: &str) -> bool {
+fn is_own_name(host: &str, reached: IpAddr) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    let is_own = |address: IpAddr| address.is_loopback() || address == reached.to_canonical();
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_own)
 }
 
 /// A browser says where a POST comes from; curl says nothing.
@@ -222,8 +233,17 @@ mod tests {
 
     #[test]
     fn only_this_host_is_answered() {
-        for host in ["localhost", "LOCALHOST:9901", "127.0.0.1:9901", "[::1]:9901", "[::1]"] {
-            assert!(is_own_name(host), "{host}");
+        let reached = IpAddr::from([10, 0, 0, 7]);
+        for host in [
+            "localhost",
+            "LOCALHOST:9901",
+            "127.0.0.1:9901",
+            "[::1]:9901",
+            "[::1]",
+            "10.0.0.7:9901",
+            "10.0.0.7",
+        ] {
+            assert!(is_own_name(host, reached), "{host}");
         }
         for host in [
             "",
@@ -232,8 +252,11 @@ mod tests {
             "localhost.evil.example",
             "127.0.0.1.evil.example",
             "[x]",
+            "10.0.0.8:9901",
+            "169.254.169.254",
+            "[2001:db8::1]",
         ] {
-            assert!(!is_own_name(host), "{host}");
+            assert!(!is_own_name(host, reached), "{host}");
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::admin::{self, Port};
 use crate::clock::{Clock, Dice};
-use crate::config::{LiveRules, Origin, Problems, RulesFallback, RulesSource, Settings, Signs, Source};
+use crate::config::{LiveRules, Origin, Problems, RulesFallback, RulesSource, Settings, Signs};
 use crate::control::{self, Control, WhichRules, log_reload, log_tls_reload};
 use crate::descriptors;
 use crate::emit::Emitter;
@@ -192,8 +192,7 @@ pub async fn run(
         tokio::spawn(watch_rules(Arc::clone(candidate), WhichRules::Candidate, clock));
     }
     tokio::spawn(watch_tls(Arc::clone(&shared), clock));
-    let name_is_guessed = matches!(settings.service_name.source, Source::HostName | Source::Default);
-    tokio::spawn(find_place(settings.signs.clone(), Arc::clone(&shared), name_is_guessed));
+    tokio::spawn(find_place(settings.signs.clone(), Arc::clone(&shared), settings.name_is_guessed()));
 
     announce(&settings, &rules, listen, admin_address, metrics_address);
     announce_tls(&shared);

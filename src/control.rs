@@ -121,9 +121,17 @@ impl Control {
 
     /// The settings in force, each with where it came from.
     pub fn config(&self) -> Value {
-        let entries: Vec<Value> = self
-            .settings()
-            .entries()
+        let settings = self.settings();
+        let mut entries = settings.entries();
+        let name = &self.counted.shared.identity.load().name;
+        if settings.name_is_guessed() && settings.service_name.value != name.as_str() {
+            // Nobody said it, and the place where this runs has been asked since.
+            entries.iter_mut().filter(|entry| entry.key == "service.name").for_each(|entry| {
+                entry.value = name.as_str().to_owned();
+                entry.source = "ECS family".to_owned();
+            });
+        }
+        let entries: Vec<Value> = entries
             .iter()
             .map(|entry| json!({ "key": entry.key, "value": entry.value, "source": entry.source }))
             .collect();

@@ -399,7 +399,7 @@ fn describe() {
         ("collimator_emit_bytes_total", "Bytes of documents delivered."),
         ("collimator_rules_reload_total", "Attempts to load changed rules."),
         ("collimator_tls_handshakes_total", "TLS handshakes, by what came of them."),
-        ("collimator_tls_reload_total", "Attempts to load certificates and keys; those at start count."),
+        ("collimator_tls_reload_total", "Attempts to load changed certificates and keys."),
     ] {
         describe_counter!(name, help);
     }

@@ -117,7 +117,7 @@ impl Shared {
     pub fn limit_connections(&self, wanted: usize) {
         if wanted > self.most_connections {
             tracing::warn!(
-                "the limit of open files leaves room for {} clients and not for {wanted} (setting `max_connections`): \
+                "the limit of open files leaves room for {} clients and not for {wanted} (setting `limits.connections`): \
                  raise it, traffic is refused beyond that",
                 self.most_connections
             );

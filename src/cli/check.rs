@@ -6,7 +6,7 @@ use super::Exit;
 use crate::clock::Clock;
 use crate::config::rules::places::Places;
 use crate::config::rules::{self, Source};
-use crate::config::{self, Entry, Environment, Problem, Problems, RulesSource, RunFlags, Settings, Severity};
+use crate::config::{Entry, Environment, Problem, Problems, RulesSource, RunFlags, Settings, Severity};
 use crate::lint::{self, Options};
 use crate::tls::Sides;
 use clap::{Args, ValueEnum};
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 Examples:
   collimator check rules/
   collimator check rules/ --strict --service-name shop --traffic 50000/h --max-usd 300
-  collimator check --config collimator.yaml --verbose
+  collimator check --config collimator.yaml
   collimator check rules/ --format github
 
 Exit: 0 clean, or only notes and warnings; 1 errors; 2 warnings under --strict, or bad usage.")]
@@ -50,7 +50,7 @@ pub(super) struct CheckArgs {
     /// How findings are told
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-    /// Print every setting with its source
+    /// Print the settings also where something is wrong with the rules
     #[arg(long, short)]
     verbose: bool,
 }
@@ -122,8 +122,7 @@ pub(super) fn run(arguments: &CheckArgs) -> Exit {
                     RulesSource::BuiltIn | RulesSource::SampleAll | RulesSource::Rate(_) => {}
                 }
                 // A host's name says nothing about the service that the rules are for.
-                if !matches!(settings.service_name.source, config::Source::HostName | config::Source::Default)
-                {
+                if !settings.name_is_guessed() {
                     service_name = service_name.or_else(|| Some(settings.service_name.value.clone()));
                 }
                 match Sides::start(&settings, Clock::start().now()) {

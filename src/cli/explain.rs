@@ -4,7 +4,7 @@ use super::{Exit, Format};
 use crate::clock::Clock;
 use crate::config::rules;
 use crate::config::rules::places::Places;
-use crate::config::{Environment, Problem, Problems};
+use crate::config::{Environment, Problems, RulesSource, Settings};
 use crate::explain::{BadRequest, Request, Service, explain};
 use crate::fetch;
 use crate::sampling::RuleSet;
@@ -39,7 +39,7 @@ pub(super) struct ExplainArgs {
     /// The value of X-Amzn-Trace-Id, such as 'Root=1-…;Sampled=0'
     #[arg(long, value_name = "VALUE")]
     header_trace: Option<String>,
-    /// A rule file or a directory of them; else the one that COLLIMATOR_RULES names, else the built-in rules
+    /// A rule file or a directory of them; else what the variables and the settings file say that `run` reads
     #[arg(long, value_name = "PATH", conflicts_with = "live")]
     rules: Option<PathBuf>,
     /// The service's name; else what the variables say that `run` reads
@@ -75,7 +75,8 @@ pub(super) async fn run(arguments: &ExplainArgs) -> Exit {
             return Exit::Failure;
         }
     };
-    let name = arguments.service_name.clone().or_else(|| service_name(&environment));
+    let said = || Settings::beside(&environment).ok().filter(|settings| !settings.name_is_guessed());
+    let name = arguments.service_name.clone().or_else(|| Some(said()?.service_name.value));
     let service = Service { name: name.as_deref(), kind: arguments.service_type.as_deref() };
     let now = Clock::start().now().epoch_seconds().into();
     // Where each field stands is not told here, and finding out takes as long as all the rest.
@@ -94,26 +95,18 @@ fn request(arguments: &ExplainArgs) -> Result<Request, BadRequest> {
     Request::new(&arguments.method, &arguments.url, headers)
 }
 
-/// What `run` would call the service, if somebody said so.
-fn service_name(environment: &Environment) -> Option<String> {
-    ["COLLIMATOR_SERVICE_NAME", "AWS_XRAY_TRACING_NAME", "OTEL_SERVICE_NAME", "XRAY_SEGMENT_NAME"]
-        .into_iter()
-        .find_map(|name| environment.get(name))
-        .map(str::to_owned)
-}
-
-/// The rules that `run` would take with this flag and these variables.
+/// The rules that `run` would take with this flag, these variables and the file that they name.
 fn rules_of(arguments: &ExplainArgs, environment: &Environment) -> Result<RuleSet, Problems> {
-    let path = arguments.rules.clone().or_else(|| environment.get("COLLIMATOR_RULES").map(PathBuf::from));
-    match (path, environment.get(rules::INLINE)) {
-        (Some(path), _) => Ok(rules::load(&path)?.rules),
-        (None, Some(text)) => {
-            let text = rules::inline::unpack(text)
-                .map_err(|bad| Problem::at_name("R000", rules::INLINE, bad.message).hint(bad.hint))?;
-            Ok(rules::from_inline(&text)?.rules)
-        }
-        (None, None) => Ok(RuleSet::built_in()),
+    if let Some(path) = &arguments.rules {
+        return Ok(rules::load(path)?.rules);
     }
+    Ok(match Settings::beside(environment)?.rules_source() {
+        RulesSource::Path(path) => rules::load(&path)?.rules,
+        RulesSource::Inline(text) => rules::from_inline(&text)?.rules,
+        RulesSource::Rate(rate) => rules::of_rate(rate),
+        RulesSource::SampleAll => RuleSet::sample_all(),
+        RulesSource::BuiltIn => RuleSet::built_in(),
+    })
 }
 
 /// The rules of a file or directory, and the places of their fields.

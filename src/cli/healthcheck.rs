@@ -1,6 +1,7 @@
 //! `collimator healthcheck`: asks `/readyz` of the sidecar that runs beside it.
 
 use super::Exit;
+use crate::config::{Environment, Settings};
 use crate::fetch;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,16 +12,21 @@ use std::time::Duration;
 #[command(after_help = "Example, in an ECS task definition:\n  \
     \"healthCheck\": { \"command\": [\"CMD\", \"/collimator\", \"healthcheck\"] }")]
 pub(super) struct HealthcheckArgs {
-    /// The metrics port, as `collimator run` was given it; an unspecified address means this host
-    #[arg(long, env = "COLLIMATOR_METRICS", default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
-    metrics: SocketAddr,
+    /// The metrics port, as `collimator run` was given it; else what the settings file says that COLLIMATOR_CONFIG names.
+    /// An unspecified address means this host
+    #[arg(long, env = "COLLIMATOR_METRICS", value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
 }
+
+/// The port as shipped.
+const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(arguments: &HealthcheckArgs) -> Exit {
-    let mut address = arguments.metrics;
+    let of_file = || Some(Settings::beside(&Environment::capture()).ok()?.metrics.value);
+    let mut address = arguments.metrics.or_else(of_file).unwrap_or(USUAL);
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),

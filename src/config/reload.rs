@@ -133,7 +133,7 @@ impl LiveRules {
         Ok(Arc::new(LiveRules {
             source,
             rules: Arc::new(ArcSwap::from_pointee(rules)),
-            successes: AtomicU64::new(1),
+            successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             last_success_epoch: AtomicU64::new(now.epoch_seconds().into()),
             files: Mutex::new(Files { fingerprint, n_files, error: None, change: None }),
@@ -163,7 +163,7 @@ impl LiveRules {
             source,
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             successes: AtomicU64::new(0),
-            failures: AtomicU64::new(1),
+            failures: AtomicU64::new(0),
             last_success_epoch: AtomicU64::new(0),
             files: Mutex::new(Files { fingerprint, n_files: 0, error, change: None }),
             states: Mutex::new(states),
@@ -186,9 +186,11 @@ impl LiveRules {
         self.rules.load().hash()
     }
 
-    /// `built-in`, `sample-all`, the path, or what a variable said.
+    /// Where the rules in force come from: `built-in`, `sample-all`, the path, or what a variable said.
     pub fn source(&self) -> String {
-        self.source.to_string()
+        // Until the given ones have been right once.
+        let stands_in = self.last_success_epoch.load(Ordering::Relaxed) == 0;
+        if stands_in { RulesSource::BuiltIn.to_string() } else { self.source.to_string() }
     }
 
     /// How many files the set in force was read from.

@@ -6,7 +6,7 @@
 
 use super::environment::{Environment, Signs};
 use super::flags::RunFlags;
-use super::gather::{Gather, Sourced};
+use super::gather::{Gather, Source, Sourced};
 use super::problem::{Problem, Problems, Severity};
 use super::regular::{self, Unread};
 use super::reload::RulesSource;
@@ -159,6 +159,16 @@ impl Settings {
         Err(problem.hint("check the path and who may read it").into())
     }
 
+    /// As the sidecar reads them that runs in this environment, as far as nobody needs to know its flags.
+    ///
+    /// # Errors
+    /// As [`Settings::read`].
+    pub fn beside(environment: &Environment) -> Result<Settings, Problems> {
+        // Nearly always a flag, and of no interest to who asks.
+        let flags = RunFlags::new().with(table::UPSTREAM.flag, "http://127.0.0.1:1");
+        Settings::read(&flags, environment).map(|(settings, _)| settings)
+    }
+
     /// Resolves flags, environment and the settings file's name and content.
     ///
     /// # Errors
@@ -273,6 +283,11 @@ impl Settings {
             true => RulesSource::SampleAll,
             false => self.rules.value.clone(),
         }
+    }
+
+    /// Whether nobody said what the service is called.
+    pub fn name_is_guessed(&self) -> bool {
+        matches!(self.service_name.source, Source::HostName | Source::Default)
     }
 
     /// Whether header names leave as they came.

@@ -83,7 +83,7 @@ impl<C> Live<C> {
         let current = ArcSwap::from_pointee(build(&mut parts, &provider)?);
         let standing = Standing {
             certificates: parts.own,
-            successes: 1,
+            successes: 0,
             last_success_epoch: now.epoch_seconds().into(),
             ..Standing::default()
         };

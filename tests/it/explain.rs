@@ -68,6 +68,19 @@ fn what_is_no_request_is_refused() {
 }
 
 #[test]
+fn the_settings_file_says_which_rules_explain() {
+    let settings = "rules: rules.yaml\nservice: { name: shop }\n";
+    let options = Options::bare(&["explain", "GET", "http://a/cart/1"])
+        .file("rules.yaml", RULES)
+        .file("all.yaml", settings)
+        .env("COLLIMATOR_CONFIG", "all.yaml");
+    let exit = options.output();
+    exit.check(0);
+    assert!(exit.stdout.contains("carts → first 1 a second"), "{}", exit.stdout);
+    assert!(exit.stdout.contains("service shop"), "{}", exit.stdout);
+}
+
+#[test]
 fn the_status_of_rules_tells_counts_and_what_never_matched() {
     let world = world();
     world.burst(3, &Request::get("/cart/1"));

@@ -263,7 +263,10 @@ fn a_post_to_drain_makes_unready_and_a_post_to_shutdown_ends() {
 fn healthcheck(address: &str) -> Option<i32> {
     let by_flag = Options::bare(&["healthcheck", "--metrics", address]).output().code;
     let by_variable = Options::bare(&["healthcheck"]).env("COLLIMATOR_METRICS", address).output().code;
-    assert_eq!(by_flag, by_variable);
+    let file = format!("metrics: {address}\n");
+    let by_file =
+        Options::bare(&["healthcheck"]).file("all.yaml", &file).env("COLLIMATOR_CONFIG", "all.yaml");
+    assert_eq!((by_flag, by_variable), (by_variable, by_file.output().code));
     by_flag
 }
 

@@ -44,6 +44,9 @@ fn a_task_on_ecs_is_named_and_described() {
     assert_eq!(document["aws"]["ecs"]["cluster_arn"], "arn:aws:ecs:us-west-2:111122223333:cluster/default");
     assert_eq!(document["aws"]["cloudwatch_logs"][0]["log_group"], "/ecs/shop");
     assert_eq!(document["aws"]["xray"]["sdk"], "collimator");
+    let told = world.sidecar.admin("GET", "/config").json();
+    let name = told["settings"].as_array().unwrap().iter().find(|one| one["key"] == "service.name").unwrap();
+    assert_eq!((&name["value"], &name["source"]), (&"shop-family".into(), &"ECS family".into()));
 }
 
 #[test]

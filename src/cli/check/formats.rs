@@ -6,10 +6,11 @@ use crate::lint::CODES;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// For people: the settings if they are wanted, every finding, and last a count.
+/// For people: the settings, every finding, and last a count. Errors are not to be looked for among settings, unless somebody
+/// wants that.
 pub(super) fn text(outcome: &Outcome, verbose: bool) -> String {
     let mut text = String::new();
-    if verbose {
+    if verbose || !outcome.problems.has_errors() {
         let width = |of: fn(&crate::config::Entry) -> &str| {
             outcome.settings.iter().map(|entry| of(entry).chars().count()).max().unwrap_or_default()
         };

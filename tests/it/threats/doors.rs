@@ -1,5 +1,7 @@
 //! Every path of the admin and metrics ports, as a web page on a foreign site would try it.
 
+use std::time::{Duration, Instant};
+
 use crate::support::client::{Client, Request, Response};
 use crate::support::world::{NEVER, World};
 
@@ -58,6 +60,9 @@ fn no_path_of_the_admin_port_answers_to_a_foreign_host() {
         format!("127.0.0.1@evil.example:{port}"),
         format!("localhost@evil.example:{port}"),
         "[evil]:80".to_owned(),
+        format!("203.0.113.5:{port}"),
+        "169.254.169.254".to_owned(),
+        "[2001:db8::1]".to_owned(),
         String::new(),
     ];
     for path in paths() {
@@ -162,4 +167,17 @@ fn an_admin_address_that_others_can_reach_is_refused_at_start() {
     let exit = options.output();
     exit.check(2);
     assert!(exit.stderr.contains("admin"), "{}", exit.stderr);
+}
+
+#[test]
+fn who_holds_every_place_does_not_keep_a_kubelet_from_asking() {
+    let world = World::ruled(NEVER);
+    for address in [world.sidecar.metrics, world.sidecar.admin] {
+        let held: Vec<Client> = (0..200).map(|_| Client::connect(address)).collect();
+        let start = Instant::now();
+        let ready = Request::get("/readyz").header("Host", "localhost");
+        assert_eq!(Client::once(address, &ready).status, 200);
+        assert!(start.elapsed() < Duration::from_secs(5), "after {:?}", start.elapsed());
+        drop(held);
+    }
 }
