@@ -59,6 +59,12 @@ fn ends_chunked(value: &HeaderValue) -> bool {
     last.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
+/// Whether a `Transfer-Encoding` has `chunked` before its last coding.
+fn chunks_before_the_end(value: &HeaderValue) -> bool {
+    let mut codings = value.as_bytes().rsplit(|&byte| byte == b',').skip(1);
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// Whether a line ends with a line feed alone. RFC 9112 2.2 allows to take that for an end, and httparse does; but two
 /// readers that differ over it differ over where a message ends.
 pub(super) fn has_lone_feed(bytes: &[u8]) -> bool {

@@ -97,7 +97,7 @@ pub(super) fn serve(
     #[cfg(feature = "fault-switch")]
     crate::fault::strike(request.uri().path());
     let spelling = request.body().take_spelling();
-    let (request, gate) = outbound(worker, present, request, &progress);
+    let (request, gate) = outbound(worker, present, version, request, &progress);
     let ready = worker.clock.nanos();
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));
     exchange.hand_over(ready);
@@ -213,6 +213,7 @@ fn switch(
 fn outbound(
     worker: &Worker,
     present: Present,
+    version: Version,
     request: Request<Received>,
     progress: &Progress,
 ) -> (Request<Outbound>, Option<Gate>) {
@@ -223,11 +224,14 @@ fn outbound(
     let limited = progress.is_stream() && !is_stream_of_messages(present, request.headers());
     let stall = limited.then(|| Stall::new(Arc::clone(&worker.tally)));
     let upload = |body| Box::new(Upload::new(body, progress.clone(), stall));
+    // RFC 9110 10.1.1: HTTP/1.0 knows no 100.
     let expects = present.has(Present::EXPECT)
+        && version != Version::HTTP_10
         && request
             .headers()
-            .get(EXPECT)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+            .get_all(EXPECT)
+            .iter()
+            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if !expects {
         return (request.map(|body| Outbound::Client(upload(body))), None);
     }

@@ -1,8 +1,8 @@
 //! From bytes to a head.
 
 use super::{
-    MOST_ADDED, Reason, RequestHead, ResponseHead, Spelling, ends_chunked, has_lone_feed, has_no_body,
-    length, lists,
+    MOST_ADDED, Reason, RequestHead, ResponseHead, Spelling, chunks_before_the_end, ends_chunked,
+    has_lone_feed, has_no_body, length, lists,
 };
 use crate::http1::decode::Decoder;
 use crate::http1::{Error, MAX_FIELDS, MAX_HEAD};
@@ -177,7 +177,7 @@ impl RequestFraming {
             }
             header::CONNECTION => self.connection.takes(value),
             header::EXPECT => {
-                self.expects = self.is_11 && value.as_bytes().eq_ignore_ascii_case(b"100-continue")
+                self.expects |= self.is_11 && value.as_bytes().eq_ignore_ascii_case(b"100-continue")
             }
             _ => {}
         }
@@ -242,6 +242,8 @@ struct ResponseFraming {
     /// There is a `Content-Length`, and what it says.
     sized: bool,
     length: Option<u64>,
+    /// Something stands after `chunked`.
+    bad_coding: bool,
     /// There is a length that is none, or that another contradicts.
     bad_length: bool,
     connection: Persistence,
@@ -253,6 +255,8 @@ impl ResponseFraming {
         match *name {
             header::TRANSFER_ENCODING => {
                 self.coded = true;
+                // RFC 9112 6.1: it is the last, and applied once.
+                self.bad_coding |= self.ends_chunked || chunks_before_the_end(value);
                 self.ends_chunked = ends_chunked(value);
                 // RFC 9112 6.3: the coding overrides the length. Handed on together they would be read by two readers.
                 if self.sized {
@@ -293,6 +297,7 @@ impl ResponseFraming {
             _ if self.coded && version == Version::HTTP_10 => {
                 Err(Error::Malformed("a Transfer-Encoding in HTTP/1.0"))
             }
+            _ if self.bad_coding => Err(Error::Malformed("a Transfer-Encoding with something after chunked")),
             _ if self.coded && self.ends_chunked => Ok(Decoder::chunked()),
             _ if self.coded => Ok(Decoder::UntilEnd),
             _ if self.bad_length => Err(Error::Malformed("a Content-Length that is no number, or several")),

@@ -138,6 +138,14 @@ fn the_body_of_an_answer_is_framed_as_the_standard_says() {
         assert_eq!(framed(status, fields, Method::GET), Ok((body, keeps)), "{status} {fields}");
         assert_eq!(framed(status, fields, Method::HEAD).unwrap().0, Decoder::NOTHING);
     }
+    for fields in [
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked, gzip\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+    ] {
+        assert!(framed(200, fields, Method::GET).is_err(), "{fields}");
+    }
     for fields in
         ["Content-Length: 7, 8\r\n", "Content-Length: 7\r\nContent-Length: 8\r\n", "Content-Length: x\r\n"]
     {
