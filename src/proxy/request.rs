@@ -12,7 +12,7 @@
 
 use super::answers;
 use super::body::Watched;
-use super::connection::{Phase, Progress};
+use super::connection::{Phase, Progress, Unsaid};
 use super::exchange::{Asked, Exchange, is_stream_of_messages};
 use super::headers::{self, HeaderAttributes, Peer};
 use super::present::{Found, Present};
@@ -124,6 +124,13 @@ pub(super) struct Forwarded {
     version: Version,
     /// For `X-Amzn-Trace-Id` in the response, and the decision if the caller asked for it.
     response_trace: Option<(TraceId, Option<bool>)>,
+}
+
+impl Forwarded {
+    /// Whether the client has sent nothing of its body for too long.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.progress.unsaid() == Some(Unsaid::Stalled)
+    }
 }
 
 /// Makes of the application's answer, or of the lack of one, the client's.

@@ -262,3 +262,19 @@ fn without_a_limit_a_silent_application_is_waited_for() {
     assert_eq!(client.read("GET").unwrap().status, 200);
     check_counted(&sidecar, &sink, 1, 0);
 }
+
+#[test]
+#[ignore = "waits for half a minute; `.ci/run` asks for it"]
+fn who_stops_within_a_body_is_told_whatever_the_application_speaks() {
+    for mute in [Mute::http1(), Mute::h2c()] {
+        let (sidecar, sink) = before(&mute.url, &[]);
+        let mut stream = StdStream::connect(sidecar.listen).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        stream.write_all(b"POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+        let mut answer = [0; 512];
+        let n = stream.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..n]);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{}: {answer}", mute.url);
+        assert_eq!(sink.wait_for(1)[0]["http"]["response"]["status"], 408);
+    }
+}
