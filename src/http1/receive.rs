@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 pub(super) const OF_REQUESTS: usize = 8 * 1024;
 /// The same of the application's: most answers as a whole.
 pub(super) const OF_ANSWERS: usize = 16 * 1024;
-/// Read at one time of a body of which it is not known how long it is.
-const PIECE: usize = 32 * 1024;
+/// Read at one time of an answer of which it is not known how long it is. Of such a request no more is read than
+/// [`OF_REQUESTS`]: behind its end the next one may begin, and every connection may hold so much of that.
+pub(super) const PIECE: usize = 32 * 1024;
 /// Read at one time of one that is known to be longer.
 const MOST: usize = 64 * 1024;
 
@@ -48,7 +49,7 @@ fn append(ahead: &mut Bytes, came: &[u8]) {
 }
 
 /// The next piece of a body, of what has come or of what comes; a connection that is gone has ended.
-pub(super) fn poll_frame<I: AsyncRead + Unpin>(
+pub(super) fn poll_frame<const UNKNOWN: usize, I: AsyncRead + Unpin>(
     io: Option<&mut I>,
     decoder: &mut Decoder,
     ahead: &mut Bytes,
@@ -63,7 +64,7 @@ pub(super) fn poll_frame<I: AsyncRead + Unpin>(
             Decoded::More => {}
         }
         let piece = match &mut io {
-            Some(io) => ready!(poll_piece(*io, decoder.exact(), cx))?,
+            Some(io) => ready!(poll_piece(*io, decoder.exact(), UNKNOWN, cx))?,
             None => Bytes::new(),
         };
         if piece.is_empty() {
@@ -80,9 +81,10 @@ pub(super) fn poll_frame<I: AsyncRead + Unpin>(
 fn poll_piece<I: AsyncRead + Unpin>(
     io: &mut I,
     left: Option<u64>,
+    unknown: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Bytes>> {
-    let room = left.map_or(PIECE, |left| usize::try_from(left).unwrap_or(MOST).min(MOST));
+    let room = left.map_or(unknown, |left| usize::try_from(left).unwrap_or(MOST).min(MOST));
     let mut piece = BytesMut::with_capacity(room);
     ready!(pin!(io.read_buf(&mut piece)).poll(cx))?;
     Poll::Ready(Ok(piece.freeze()))

@@ -40,7 +40,7 @@ pub struct Options<I, B> {
     pub clock: Clock,
     /// What is said to a client whose head is none, and with it the end.
     pub refusal: fn(&Error) -> Response<B>,
-    /// Is told when of the next request something is at hand, which came with the last one. It may take it away.
+    /// Is told when the next request may begin, and what of it came with the last one. It may take that away.
     pub begins: fn(&mut I, &mut Bytes),
     /// Sees to it that the client cannot take the end of the connection for the end of an answer that has no other.
     pub cut: fn(&I),

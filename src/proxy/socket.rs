@@ -70,10 +70,15 @@ impl Socket {
         self.stream.reset_at_end();
     }
 
-    /// The next request's head begins with bytes that came with the request before it. They are taken away if there is no
-    /// room for them.
+    /// The next request may begin. If bytes of its head came with the request before it, it has begun; they are taken away if
+    /// there is no room for them.
     pub(super) fn begins(&mut self, bytes: &mut Bytes) {
         let Watch::Heads(head) = &mut self.watch else { return };
+        // However the last body came to its end: what nobody wanted was passed over.
+        self.progress.owe_body(false);
+        if bytes.is_empty() {
+            return;
+        }
         self.progress.enter(Phase::ReadingHead);
         head.begin();
         if self.grow(bytes.len()).is_err() {

@@ -2,7 +2,7 @@
 
 use super::{Connection, Outgoing, Wire};
 use crate::http1::decode::Decoder;
-use crate::http1::receive::poll_frame;
+use crate::http1::receive::{PIECE, poll_frame};
 use crate::http1::{Error, Spelling, Upgraded};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -90,7 +90,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, B: Outgoing> Body for Answer<I, B> {
         if *is_broken {
             return Poll::Ready(Some(Err(Error::BrokeOff)));
         }
-        let polled = poll_frame(Some(io), decoder, ahead, cx);
+        let polled = poll_frame::<PIECE, _>(Some(io), decoder, ahead, cx);
         if polled.is_pending() && sending.body.is_some() {
             *reader = Some(cx.waker().clone());
         }

@@ -146,18 +146,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
         }
     }
 
-    /// The next request begins, perhaps with bytes that are here already.
+    /// The next request may begin, perhaps with bytes that are here already.
     pub(super) fn begin_head(&mut self, begins: fn(&mut I, &mut Bytes)) {
-        if let Some(io) = &mut self.io
-            && !self.ahead.is_empty()
-        {
+        if let Some(io) = &mut self.io {
             begins(io, &mut self.ahead);
         }
     }
 
     /// The next piece of the body.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = poll_frame(self.io.as_mut(), &mut self.decoder, &mut self.ahead, cx);
+        let polled = poll_frame::<OF_REQUESTS, _>(self.io.as_mut(), &mut self.decoder, &mut self.ahead, cx);
         self.is_broken |= matches!(polled, Poll::Ready(Some(Err(_))));
         if self.is_broken || self.decoder.is_end() {
             self.wake_carrier(Some(cx));
