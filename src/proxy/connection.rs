@@ -12,8 +12,8 @@
 //! answer has `upstream::turn`. The client has one, in both directions: it must go on sending its body and go on taking
 //! the answer's.
 //!
-//! Limits are kept by a sweep twice a second instead of by timers, and hold to half a second, never longer than they say: a request costs a few relaxed stores, and no timer is
-//! armed or moved on the hot path.
+//! Limits are kept by a sweep twice a second instead of by timers, and hold to half a second, never longer than they say: a
+//! request costs a few relaxed stores, and no timer is armed or moved on the hot path.
 //!
 //! Who was answered before its body had come to an end is lingered for, up to 30 s, before its connection is closed.
 

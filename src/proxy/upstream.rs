@@ -45,7 +45,7 @@ pub(super) use sending::Reply;
 use sending::{Again, Boxed, Call, On, Sending, Sent, copy, is_repeatable};
 use turn::Silent;
 
-/// How long an unused connection is kept, in ticks of a second.
+/// How long an unused connection is kept, in ticks.
 const IDLE_LIMIT: Tick = 3 * PER_SECOND;
 /// How many unused connections a worker keeps.
 const MAX_IDLE: usize = 1024;
