@@ -125,6 +125,8 @@ pub(super) struct Out {
     taken: u64,
     piece: Bytes,
     end: Vec<u8>,
+    /// What was written may still be with the writer: TLS takes bytes that its socket has no room for.
+    is_held: bool,
 }
 
 impl Out {
@@ -145,9 +147,9 @@ impl Out {
         self.bytes.len() + self.piece.len() + self.end.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing waits, here or with the writer.
     pub(super) fn is_empty(&self) -> bool {
-        self.written == self.len()
+        self.written == self.len() && !self.is_held
     }
 
     /// Whether to write before more is asked for.
@@ -168,7 +170,7 @@ impl Out {
 
     /// The same message begins again: as if nothing had been written.
     pub(super) fn begin_again(&mut self) {
-        (self.written, self.taken) = (0, 0);
+        (self.written, self.taken, self.is_held) = (0, 0, false);
     }
 
     /// Writes what waits. It is kept until it is forgotten.
@@ -193,8 +195,11 @@ impl Out {
             }
             self.written += n;
             self.taken += n as u64;
+            self.is_held = true;
         }
-        Pin::new(io).poll_flush(cx)
+        ready!(Pin::new(io).poll_flush(cx))?;
+        self.is_held = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Forgets what has been written, once all has.
@@ -204,7 +209,7 @@ impl Out {
         self.piece = Bytes::new();
         self.end.clear();
         self.end.shrink_to(KEPT);
-        self.written = 0;
+        (self.written, self.is_held) = (0, false);
     }
 }
 
@@ -242,6 +247,55 @@ mod tests {
         let (ended, read) = tokio::join!(writing, other.read_to_end(&mut written));
         read.unwrap();
         (written, ended)
+    }
+
+    /// Takes whatever it is given, and sends it on when it is asked to for the second time.
+    #[derive(Default)]
+    struct Holding {
+        held: Vec<u8>,
+        sent: Vec<u8>,
+        was_asked: bool,
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.was_asked = !self.was_asked;
+            if self.was_asked {
+                return Poll::Pending;
+            }
+            let held = std::mem::take(&mut self.held);
+            self.sent.extend(held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_a_writer_holds_waits_until_it_is_sent() {
+        let (mut out, mut io) = (Out::default(), Holding::default());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for turn in 1..=2 {
+            assert!(out.is_empty(), "turn {turn}");
+            out.bytes.extend_from_slice(b"bytes");
+            assert!(out.poll_write(&mut io, &mut cx).is_pending());
+            assert!(!out.is_empty(), "it has gone no further than the writer");
+            assert!(out.poll_write(&mut io, &mut cx).is_ready());
+            assert!(out.is_empty());
+            assert_eq!(io.sent, b"bytes".repeat(turn));
+            out.clear();
+        }
     }
 
     fn text(pieces: &[&'static str]) -> Vec<Bytes> {

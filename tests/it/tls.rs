@@ -1,5 +1,7 @@
 //! TLS with clients and with the application: files that change, clients that are refused, and garbage.
 
+mod volume;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -38,7 +40,13 @@ fn new_year(year: i32) -> f64 {
 /// A world whose sidecar speaks TLS by this pair.
 #[track_caller]
 fn world(authority: &Authority, pair: &Pair, more: &[&str]) -> World {
-    World::start(|options| {
+    world_before(Upstream::plain(), authority, pair, more)
+}
+
+/// The same before this application.
+#[track_caller]
+fn world_before(upstream: Upstream, authority: &Authority, pair: &Pair, more: &[&str]) -> World {
+    World::with(upstream, |options| {
         pair.write(options.directory());
         replace(options.directory(), "ca.pem", authority.pem());
         options.rules(ALWAYS).args(&PAIR).args(more)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -66,6 +66,11 @@ impl SecureClient {
     pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Result<SecureClient> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
+        SecureClient::over(stream, config)
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) fn over(stream: TcpStream, config: &Arc<ClientConfig>) -> Result<SecureClient> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from("localhost").unwrap();
@@ -105,10 +110,26 @@ impl SecureClient {
         }
     }
 
+    /// What is carried, as it comes and as it is to go.
+    pub(crate) fn stream(&mut self) -> &mut (impl Read + Write) {
+        &mut self.0
+    }
+
     /// The certificate the other side showed, DER.
     pub(crate) fn shown(&self) -> Vec<u8> {
         self.0.conn.peer_certificates().unwrap()[0].to_vec()
     }
+}
+
+/// The application's side of one connection, by hand.
+pub(crate) fn accept(stream: TcpStream, pair: &Pair) -> impl Read + Write + use<> {
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain(pair), key(pair))
+        .unwrap();
+    StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream)
 }
 
 /// An application behind TLS. It answers `secret` by the protocol that was agreed on, and closes.
