@@ -38,6 +38,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::timeout_at;
 
 pub(super) use dial::Speak;
 pub(super) use outbound::{Gate, Outbound, Stall, Upload};
@@ -169,7 +170,7 @@ impl Pool {
         limit: Option<Boxed<Silent>>,
         tally: Arc<WorkerTally>,
     ) -> Result<Response<Source>, Failed> {
-        match self.dialler.dial(Speak::Http1, &tally).await? {
+        match self.dialler.dial(Speak::Http1, self.dialler.deadline(), &tally).await? {
             Dialled::Http1(connection) => Ok(Sent::again(call.repeat(connection), limit).await?),
             Dialled::Http2(_) => {
                 let detail = "it speaks HTTP/2 by now".to_owned();
@@ -245,12 +246,18 @@ impl Pool {
     }
 
     async fn connect(&self, now: Tick, speak: Speak, tally: &WorkerTally) -> Result<Sender, Failed> {
+        let deadline = self.dialler.deadline();
         let shared = self.dialler.expects_http2() && speak == Speak::Any;
-        let _opening = if shared { Some(self.opening.lock().await) } else { None };
+        let _opening = if shared {
+            // Or each of a crowd would wait for all before it to fail.
+            Some(timeout_at(deadline, self.opening.lock()).await.map_err(|_| self.dialler.late())?)
+        } else {
+            None
+        };
         if shared && let Some(sender) = self.checkout(now, speak) {
             return Ok(sender);
         }
-        Ok(match self.dialler.dial(speak, tally).await? {
+        Ok(match self.dialler.dial(speak, deadline, tally).await? {
             Dialled::Http1(connection) => Sender::Http1(connection),
             Dialled::Http2(sender) => {
                 let taken = Rc::new(Cell::new(0));

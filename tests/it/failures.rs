@@ -154,6 +154,31 @@ fn a_connection_that_takes_too_long_is_a_504() {
 }
 
 #[test]
+fn a_crowd_waits_no_longer_for_a_connection_than_one_does() {
+    const N_CLIENTS: u32 = 40;
+    const LIMIT: Duration = Duration::from_millis(300);
+    let Some((listener, _streams)) = full_listener() else {
+        eprintln!("this kernel's listen queue cannot be filled; nothing was tested");
+        return;
+    };
+    let upstream = listener.local_addr().unwrap();
+    let target = format!("h2c://{upstream}");
+    let options =
+        Options::run().args(&["--sink", "none", "--upstream", &target, "--connect-timeout", "300ms"]);
+    let sidecar = options.start();
+    let start = Instant::now();
+    let mut clients: Vec<_> = (0..N_CLIENTS).map(|_| sidecar.client()).collect();
+    for client in &mut clients {
+        client.say(&Request::get("/").to_bytes()).unwrap();
+    }
+    for mut client in clients {
+        check_own_answer(&client.read("GET").unwrap(), 504, "upstream-timeout", upstream);
+    }
+    let took = start.elapsed();
+    assert!(took < LIMIT * N_CLIENTS / 4, "they waited for one another: {took:?}");
+}
+
+#[test]
 fn a_request_waits_for_an_application_that_comes_up_in_time() {
     let address = vacant_address();
     let (sidecar, sink) = before(address, "10s");

@@ -85,9 +85,24 @@ impl Dialler {
         }
     }
 
+    /// Until when a request that comes now waits for a connection.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.connect_timeout
+    }
+
+    /// There is none by then.
+    pub(super) fn late(&self) -> Failed {
+        let detail = format!("no connection within {:?} (setting `connect_timeout`)", self.connect_timeout);
+        Failed { error: UpstreamError::Timeout, detail }
+    }
+
     /// Connects and agrees on a protocol. A connection of HTTP/2 is carried by a task that is left behind.
-    pub(super) async fn dial(&self, speak: Speak, tally: &WorkerTally) -> Result<Dialled, Failed> {
-        let deadline = Instant::now() + self.connect_timeout;
+    pub(super) async fn dial(
+        &self,
+        speak: Speak,
+        deadline: Instant,
+        tally: &WorkerTally,
+    ) -> Result<Dialled, Failed> {
         let stream = self.connect(deadline).await?;
         self.seen.set(true);
         let _ = stream.set_nodelay(true);
@@ -164,13 +179,7 @@ impl Dialler {
             let error = match timeout_at(deadline, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => error,
-                Err(_) => {
-                    let detail = format!(
-                        "no connection within {:?} (setting `connect_timeout`)",
-                        self.connect_timeout
-                    );
-                    return Err(Failed { error: UpstreamError::Timeout, detail });
-                }
+                Err(_) => return Err(self.late()),
             };
             let starting = error.kind() == ErrorKind::ConnectionRefused && !self.seen.get();
             if !starting || Instant::now() + STARTUP_PAUSE >= deadline {
