@@ -295,11 +295,15 @@ impl Progress {
         }
     }
 
+    /// Whether nothing is going on. After its answer, a body may still be on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.phase.load(Ordering::Relaxed) == Phase::Idle as u8 && !self.owes_body()
+    }
+
     /// Bytes came. If nothing was going on, a head begins.
     pub(super) fn arrived(&self) -> Arrival {
         match self.state.phase.load(Ordering::Relaxed) {
-            // After its answer, a body that is still on its way is none.
-            phase if phase == Phase::Idle as u8 && !self.owes_body() => {
+            _ if self.is_idle() => {
                 self.state.enter(Phase::ReadingHead, self.tick());
                 Arrival::HeadBegins
             }

@@ -77,6 +77,7 @@ impl Socket {
         // However the last body came to its end: what nobody wanted was passed over.
         self.progress.owe_body(false);
         if bytes.is_empty() {
+            self.progress.enter(Phase::Idle);
             return;
         }
         self.progress.enter(Phase::ReadingHead);
@@ -103,6 +104,8 @@ impl Socket {
     /// Notes bytes that have come.
     fn note(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         match &mut self.watch {
+            // RFC 9112 2.2: some send an empty line after a body. No head begins with it.
+            Watch::Heads(_) if bytes == b"\r\n" && self.progress.is_idle() => Ok(()),
             Watch::Heads(head) => {
                 match self.progress.arrived() {
                     Arrival::HeadBegins => head.begin(),

@@ -148,6 +148,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
 
     /// The next request may begin, perhaps with bytes that are here already.
     pub(super) fn begin_head(&mut self, begins: fn(&mut I, &mut Bytes)) {
+        if self.ahead.is_empty() {
+            // Or it would keep the room of what was read before.
+            self.ahead = Bytes::new();
+        }
         if let Some(io) = &mut self.io {
             begins(io, &mut self.ahead);
         }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use crate::support::client::{Client, Request};
 use crate::support::sidecar::{Options, Sidecar};
@@ -214,6 +215,40 @@ fn a_client_that_leaves_takes_its_body_with_it() {
     // Half a body, and the end of its connection.
     assert!(ended.recv_timeout(PATIENCE).unwrap() <= PIECE.len());
     eventually("nothing is left of it", || sidecar.scrape().sum("collimator_connections", &[]) == 0.0);
+}
+
+/// Answers without reading the body, and closes.
+fn turning_away() -> std::net::SocketAddr {
+    by_hand(|head, mut stream| {
+        let is_body = head.starts_with("POST");
+        let keeps = if is_body { "close" } else { "keep-alive" };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: {keeps}\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
+#[test]
+#[ignore = "waits for more than half a minute; `.ci/run` asks for it"]
+fn a_connection_may_be_idle_for_a_minute_whatever_came_before() {
+    const LENGTH: usize = 200_000;
+    let sidecar = sidecar(turning_away());
+    let mut passed_over = connect(&sidecar);
+    let said = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n");
+    passed_over.write_all(&[said.as_bytes(), &PIECE.repeat(4)[..LENGTH]].concat()).unwrap();
+    let mut empty_line = connect(&sidecar);
+    empty_line.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    for client in [&mut passed_over, &mut empty_line] {
+        let head = read_head(client);
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("connection: close"), "{head}");
+    }
+    empty_line.write_all(b"\r\n").unwrap();
+    std::thread::sleep(Duration::from_secs(40));
+    for client in [&mut passed_over, &mut empty_line] {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let head = read_head(client);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    }
+    assert_eq!(sidecar.scrape().sum("collimator_connections_refused_total", &[]), 0.0);
 }
 
 #[test]
