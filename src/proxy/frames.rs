@@ -15,6 +15,10 @@ const HEADER: usize = 9;
 /// What follows the header of a `RST_STREAM`: why.
 const REASON: usize = 4;
 
+/// Where in the header the flags stand, and the one by which a stream ends.
+const FLAGS: usize = 4;
+const END_STREAM: u8 = 1;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -68,6 +72,11 @@ impl Follower {
         self.begun[3] == RST_STREAM && self.length() >= REASON
     }
 
+    /// Whether the frame that was told last, one of data, is the last of its stream.
+    fn ends_stream(&self) -> bool {
+        self.begun[FLAGS] & END_STREAM != 0
+    }
+
     /// Whether the frame that was told last refuses a stream.
     fn refuses(&self) -> bool {
         self.resets() && self.begun[HEADER..] == REFUSED_STREAM
@@ -102,7 +111,9 @@ impl FrameMeter {
         }
         while let Some((kind, length)) = self.follower.next(&mut bytes) {
             let carries = match kind {
-                DATA | CONTINUATION => length > 0,
+                // The end of a body is often a frame of its own.
+                DATA => length > 0 || self.follower.ends_stream(),
+                CONTINUATION => length > 0,
                 // One begins a request; the other is the price of receiving an answer, and h2 answers neither.
                 HEADERS | WINDOW_UPDATE => true,
                 // `RST_STREAM` among them: h2 limits only those of requests that still wait.
@@ -185,6 +196,16 @@ mod tests {
                 }
             }
             assert_eq!(meter.read(&frame(kind, payload), 8), Ok(()), "a new second");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_something() {
+        let (mut meter, mut last) = (FrameMeter::new(), frame(DATA, 0));
+        last[FLAGS] = END_STREAM;
+        meter.read(&[0; PREFACE], 7).unwrap();
+        for n in 1..=3 * MOST_PER_TICK {
+            assert_eq!(meter.read(&last, 7), Ok(()), "{n}");
         }
     }
 
