@@ -58,6 +58,13 @@ impl<I, B> Copy for Options<I, B> {}
 pub trait Outgoing: HttpBody<Data = Bytes> {
     /// How the names in its head were spelled.
     fn spelling(&self) -> Option<&Spelling>;
+
+    /// The head is all that the client is to get.
+    fn end_with_head(self)
+    where
+        Self: Sized,
+    {
+    }
 }
 
 pin_project! {
@@ -174,7 +181,10 @@ where
                     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                     let encoder = begin(this.shared, this.answering, this.options, &response);
                     let next = match encoder {
-                        Encoder::Length(0) => State::Sent { switches },
+                        Encoder::Length(0) => {
+                            response.into_body().end_with_head();
+                            State::Sent { switches }
+                        }
                         encoder => State::Sending { body: response.into_body(), encoder },
                     };
                     this.state.set(next);

@@ -68,6 +68,11 @@ impl Outgoing for Watched {
     fn spelling(&self) -> Option<&Spelling> {
         self.spelling.as_ref()
     }
+
+    /// Over HTTP/2 an application may say only later that nothing follows.
+    fn end_with_head(mut self) {
+        self.complete();
+    }
 }
 
 impl Body for Watched {
