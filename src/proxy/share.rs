@@ -66,11 +66,16 @@ async fn accept(listener: &tokio::net::TcpListener, hands: &[Hand]) {
     }
 }
 
-async fn hand_over(knock: Knock, hands: &[Hand]) {
-    let Some(hand) = hands.iter().min_by_key(|hand| hand.load.load(Ordering::Relaxed)) else { return };
-    hand.load.fetch_add(1, Ordering::Relaxed);
-    // An error means that the worker has ended, and with it the sidecar.
-    let _ = hand.sender.send(knock).await;
+async fn hand_over(mut knock: Knock, hands: &[Hand]) {
+    // A worker that could not start has left its door closed.
+    let open = || hands.iter().filter(|hand| !hand.sender.is_closed());
+    while let Some(hand) = open().min_by_key(|hand| hand.load.load(Ordering::Relaxed)) {
+        hand.load.fetch_add(1, Ordering::Relaxed);
+        match hand.sender.send(knock).await {
+            Ok(()) => return,
+            Err(refused) => knock = refused.0,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,5 +112,19 @@ mod tests {
         assert!(workers[1].0.recv().await.is_some() && workers[1].0.recv().await.is_some());
         assert!(workers[1].0.recv().await.is_none(), "the door is closed");
         drop((clients, more));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_not_started_is_passed_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (hands, mut doors) = doors(2);
+        drop(doors.remove(0));
+        let Door::Handed(mut knocks, load) = doors.remove(0) else { unreachable!("two workers share") };
+        for n in 1..=3 {
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            hand_over(listener.accept().unwrap(), &hands).await;
+            assert!(knocks.recv().await.is_some());
+            assert_eq!(load.load(Ordering::Relaxed), n);
+        }
     }
 }
