@@ -29,6 +29,7 @@ mod share;
 mod socket;
 mod strict;
 mod stream;
+mod streams;
 mod tunnel;
 mod upstream;
 
@@ -53,6 +54,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
+use streams::Streams;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use upstream::Pool;
@@ -159,6 +161,7 @@ pub(crate) struct Worker {
     candidate: Option<RefCell<Latest<RuleSet>>>,
     identity: RefCell<Latest<Identity>>,
     protocols: Protocols,
+    streams: Streams,
     pool: Rc<Pool>,
     tick: Arc<AtomicU32>,
     /// Connections that are this worker's, for whoever shares them out.
@@ -192,6 +195,7 @@ pub async fn run(
     };
     let mut door = accept::Open::try_from(door)?;
     let pool = Rc::new(Pool::new(&shared));
+    let streams = Streams::default();
     let worker = Rc::new(Worker {
         tally,
         clock,
@@ -199,7 +203,8 @@ pub async fn run(
         rules: RefCell::new(Cache::new(Arc::clone(&shared.rules))),
         candidate: shared.candidate.as_ref().map(|rules| RefCell::new(Cache::new(Arc::clone(rules)))),
         identity: RefCell::new(Cache::new(Arc::clone(&shared.identity))),
-        protocols: Protocols::new(&shared, clock),
+        protocols: Protocols::new(&shared, clock, &streams),
+        streams,
         pool,
         tick: Arc::new(AtomicU32::new(0)),
         load,

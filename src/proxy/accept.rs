@@ -15,7 +15,8 @@ use super::received::{BrokenOff, Received};
 use super::share::{Door, Knock};
 use super::socket::Socket;
 use super::stream::Stream;
-use super::{LocalExecutor, MAX_HEAD, Shared, Worker, request};
+use super::streams::Streams;
+use super::{MAX_HEAD, Shared, Worker, request};
 use crate::clock::Clock;
 use crate::http1;
 use crate::http1::server;
@@ -70,11 +71,11 @@ const TOO_MANY: &str = "too many connections";
 /// Both protocols, with the limits of design.
 pub(super) struct Protocols {
     http1: server::Options<Socket, Watched>,
-    http2: http2::Builder<LocalExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Protocols {
-    pub(super) fn new(shared: &Shared, clock: Clock) -> Protocols {
+    pub(super) fn new(shared: &Shared, clock: Clock, streams: &Streams) -> Protocols {
         let preserve_header_case = shared.preserve_header_case;
         let http1 = server::Options {
             preserve_header_case,
@@ -83,7 +84,7 @@ impl Protocols {
             begins: Socket::begins,
             cut: Socket::cut,
         };
-        let mut http2 = http2::Builder::new(LocalExecutor);
+        let mut http2 = http2::Builder::new(streams.clone());
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)

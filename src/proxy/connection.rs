@@ -39,9 +39,14 @@ const IDLE_LIMIT: Tick = 75 * PER_SECOND;
 /// How long a client that has its answer may go on sending the body that nobody wants.
 const LINGER_LIMIT: Tick = 30 * PER_SECOND;
 /// How long a body may stand still because of the client, in either direction.
-const STALL_LIMIT: Tick = 30 * PER_SECOND;
+pub(super) const STALL_LIMIT: Tick = 30 * PER_SECOND;
 /// The same as time, for a stream of HTTP/2, which no sweep sees.
-pub(super) const STREAM_STALL_LIMIT: Duration = Duration::from_secs((STALL_LIMIT / PER_SECOND) as u64);
+pub(super) const STREAM_STALL_LIMIT: Duration = time_of(STALL_LIMIT);
+
+/// As long as so many ticks.
+pub(super) const fn time_of(ticks: Tick) -> Duration {
+    Duration::from_millis(ticks as u64 * 1000 / PER_SECOND as u64)
+}
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +228,7 @@ impl Progress {
     ///
     /// Its phases are its own and no sweep sees them: a stream of gRPC may be silent in both directions for hours. The
     /// connection is busy for as long as it has such a request; a client that is gone is found out by pings. A body of
-    /// anything else keeps its limit by itself (`upstream::outbound::Stall`).
+    /// anything else keeps its limit by itself (`upstream::outbound::Stall`), and an answer by its task (`streams`).
     pub(super) fn of_stream(&self, streams: &Arc<AtomicU32>) -> Progress {
         if streams.fetch_add(1, Ordering::Relaxed) == 0 {
             self.state.enter(Phase::Application, self.tick());
@@ -311,6 +316,14 @@ impl Progress {
             phase if phase == Phase::Tunnel as u8 => Arrival::Tunnel,
             _ => Arrival::Body,
         }
+    }
+
+    /// For how long the client has taken nothing of an answer, in ticks; nothing if it is not its turn to take, or if it is
+    /// waited for with its body, which has a limit of its own.
+    pub(super) fn untaken(&self) -> Option<Tick> {
+        let is_clients = self.state.phase.load(Ordering::Relaxed) == Phase::Client as u8;
+        let takes = is_clients && !self.state.awaits_body.load(Ordering::Relaxed);
+        takes.then(|| self.tick().saturating_sub(self.state.since.load(Ordering::Relaxed)))
     }
 
     /// The client was given bytes to take, or sent some; its time starts again.

@@ -97,7 +97,12 @@ pub(super) fn serve(
     #[cfg(feature = "fault-switch")]
     crate::fault::strike(request.uri().path());
     let spelling = request.body().take_spelling();
-    let (request, gate) = outbound(worker, present, version, request, &progress);
+    // Streams have no sweep, and those of gRPC and its like no limit.
+    let is_limited = progress.is_stream() && !is_stream_of_messages(present, request.headers());
+    if is_limited {
+        worker.streams.limit(&progress, &worker.tally);
+    }
+    let (request, gate) = outbound(worker, present, version, request, &progress, is_limited);
     let ready = worker.clock.nanos();
     worker.tally.overhead_request.record(ready.saturating_sub(opened.monotonic_nanos()));
     exchange.hand_over(ready);
@@ -223,13 +228,12 @@ fn outbound(
     version: Version,
     request: Request<Received>,
     progress: &Progress,
+    is_limited: bool,
 ) -> (Request<Outbound>, Option<Gate>) {
     if request.body().is_end_stream() {
         return (request.map(|_| Outbound::Empty), None);
     }
-    // Streams have no sweep, and those of gRPC and its like no limit.
-    let limited = progress.is_stream() && !is_stream_of_messages(present, request.headers());
-    let stall = limited.then(|| Stall::new(Arc::clone(&worker.tally)));
+    let stall = is_limited.then(|| Stall::new(Arc::clone(&worker.tally)));
     let upload = |body| Box::new(Upload::new(body, progress.clone(), stall));
     // RFC 9110 10.1.1: HTTP/1.0 knows no 100.
     let expects = present.has(Present::EXPECT)

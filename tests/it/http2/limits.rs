@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request as HttpRequest;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{PREFACE, block_on, connect, eventually_async, get, send};
 use crate::support::PATIENCE;
@@ -60,6 +62,12 @@ async fn open(
     let (response, mut stream) = sender.send_request(request, false).unwrap();
     stream.send_data(Bytes::from_static(b"half"), false).unwrap();
     (response, stream)
+}
+
+/// The body of an answer whose head has come.
+async fn begin(sender: &h2::client::SendRequest<Bytes>, request: HttpRequest<()>) -> h2::RecvStream {
+    let (response, _) = sender.clone().ready().await.unwrap().send_request(request, true).unwrap();
+    response.await.unwrap().into_body()
 }
 
 /// The same as [`open`] on a connection of HTTP/1.
@@ -134,6 +142,66 @@ fn an_upload_that_stands_still_for_30_s_ends_and_a_stream_of_grpc_does_not() {
     }
     assert!(documents.iter().all(|document| document.get("fault").is_none()), "{documents:?}");
     assert_eq!(sidecar.scrape().sum("collimator_upstream_errors_total", &[]), 0.0);
+}
+
+#[test]
+#[ignore = "waits for half a minute; `.ci/run` asks for it"]
+fn an_answer_that_its_client_does_not_take_is_given_up_and_nothing_else() {
+    const LARGE: usize = 4 << 20;
+    let sink = Sink::start();
+    let upstream = Upstream::start(|seen| match seen.target().as_str() {
+        "/small" => Answer::ok(),
+        _ => Answer::with(200, &[], vec![b'x'; LARGE]),
+    });
+    let options = Options::run().rules(ALWAYS).upstream(upstream.address()).args(&["--sink", &sink.url()]);
+    let sidecar = options.start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // With room for each stream: one that is not taken takes nothing from the others.
+        let stream = TcpStream::connect(sidecar.listen).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(1 << 14).initial_connection_window_size(1 << 20);
+        let (mut client, connection) = builder.handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let start = Instant::now();
+        // Nobody gives these windows back.
+        let mut untaken = begin(&client, get("http://a/large")).await;
+        let call =
+            HttpRequest::get("http://a/call").header("content-type", "application/grpc").body(()).unwrap();
+        let mut stream = begin(&client, call).await;
+        let is_refused = eventually_async(|| refused(&sidecar, "stalled") == 1.0);
+        timeout(Duration::from_secs(40), is_refused).await.unwrap();
+        let took = start.elapsed();
+        assert!(took >= Duration::from_secs(28) && took < Duration::from_secs(34), "after {took:?}");
+        let small = timeout(PATIENCE, send(&mut client, get("http://a/small"), "")).await.unwrap().unwrap();
+        assert_eq!(small.status, 200, "the connection goes on");
+
+        let error = loop {
+            match timeout(PATIENCE, untaken.data()).await.unwrap().expect("the answer does not look complete")
+            {
+                Ok(data) => _ = untaken.flow_control().release_capacity(data.len()),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+        let mut taken = 0;
+        while let Some(data) = timeout(PATIENCE, stream.data()).await.unwrap() {
+            let n = data.unwrap().len();
+            stream.flow_control().release_capacity(n).unwrap();
+            taken += n;
+        }
+        assert_eq!(taken, LARGE, "a stream of messages has its own time");
+        eprintln!("given up after {took:?}");
+    });
+    let documents = sink.wait_for(3);
+    let given_up =
+        documents.iter().find(|document| document["http"]["request"]["url"] == "http://a/large").unwrap();
+    assert_eq!(given_up["annotations"]["client_closed"], true, "{given_up}");
+    assert!(documents.iter().all(|document| document.get("fault").is_none()), "{documents:?}");
+    sidecar.scrape_until("nothing is left of them", |scrape| {
+        scrape.sum("collimator_requests_in_flight", &[("direction", "inbound")]) == 0.0
+    });
+    assert_eq!(refused(&sidecar, "stalled"), 1.0);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn an_application_that_takes_little_at_a_time_gets_every_body_to_its_end() {
     let sidecar = before(&upstream, &authority.pem(), |_| Vec::new());
     let mut client = sidecar.client();
     for at in 0..N_BODIES {
-        let body = pattern(N_BODIES - at << 22, at);
+        let body = pattern((N_BODIES - at) << 22, at);
         assert_eq!(client.send(&Request::post("/", &body)).status, 200, "body {at}");
     }
     application.join().unwrap();

@@ -1,0 +1,168 @@
+//! The tasks of a client's streams of HTTP/2, and the limit of a client that takes nothing of an answer.
+//!
+//! While there is no window for an answer hyper asks for no more of it, so that nothing within the answer would ever see
+//! how long that lasts. What sees it is the task: hyper hands each stream's to an executor right after it has given the
+//! stream's request to the service.
+
+use super::connection::{Progress, STALL_LIMIT, STREAM_STALL_LIMIT, time_of};
+use crate::telemetry::{Refusal, WorkerTally};
+use pin_project_lite::pin_project;
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Runs the streams of a worker's clients.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Streams {
+    /// The limit of the stream whose task comes next.
+    next: Rc<RefCell<Option<Limit>>>,
+}
+
+impl Streams {
+    /// The stream whose request this is ends if its client takes nothing for too long.
+    pub(super) fn limit(&self, progress: &Progress, tally: &Arc<WorkerTally>) {
+        let limit = Limit { progress: progress.clone(), tally: Arc::clone(tally), timer: None };
+        *self.next.borrow_mut() = Some(limit);
+    }
+}
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, task: F) {
+        match self.next.take() {
+            Some(limit) => tokio::task::spawn_local(Limited { task, limit }),
+            None => tokio::task::spawn_local(task),
+        };
+    }
+}
+
+/// How long a client may take nothing.
+#[derive(Debug)]
+struct Limit {
+    progress: Progress,
+    tally: Arc<WorkerTally>,
+    /// Made when it first takes nothing, and moved when it rings.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Limit {
+    /// Nothing happens: whether that is the client's doing, for too long.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.timer.is_none() && self.progress.untaken().is_none() {
+            return false;
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(STREAM_STALL_LIMIT)));
+        while timer.as_mut().poll(cx).is_ready() {
+            match self.progress.untaken() {
+                Some(STALL_LIMIT..) => return true,
+                Some(age) => timer.as_mut().reset(Instant::now() + time_of(STALL_LIMIT - age)),
+                None => {
+                    self.timer = None;
+                    return false;
+                }
+            }
+        }
+        false
+    }
+}
+
+pin_project! {
+    /// A stream's task, which ends without an end of the answer if its client takes nothing: the stream is reset.
+    struct Limited<F> {
+        #[pin]
+        task: F,
+        limit: Limit,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Limited<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.task.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if this.limit.is_over(cx) {
+            this.limit.tally.refused(Refusal::Stalled);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::connection::{ConnectionState, PER_SECOND};
+    use std::future::pending;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+    use tokio::time::{interval, timeout};
+
+    /// For how many seconds a stream lasts whose task never ends, and what was counted by then; nothing if it is there
+    /// after a day.
+    fn lasts<F: Future<Output = ()> + 'static>(
+        what_happens: impl FnOnce(Progress) -> F,
+    ) -> (Option<u64>, u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let tally = Arc::<WorkerTally>::default();
+        let tick = Arc::new(AtomicU32::new(0));
+        let progress = Progress::new(Arc::new(ConnectionState::new(0)), Arc::clone(&tick));
+        progress.begin();
+        let limit = Limit { progress: progress.clone(), tally: Arc::clone(&tally), timer: None };
+        let happens = what_happens(progress);
+        let lasted = tokio::task::LocalSet::new().block_on(&runtime.unwrap(), async {
+            tokio::task::spawn_local(async move {
+                let mut ticks = interval(time_of(1));
+                loop {
+                    ticks.tick().await;
+                    tick.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            tokio::task::spawn_local(happens);
+            // It is asked when something happens with it, which is when an answer's bytes are taken over.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let start = Instant::now();
+            let ended = timeout(Duration::from_secs(86_400), Limited { task: pending(), limit }).await;
+            ended.ok().map(|()| start.elapsed().as_secs())
+        });
+        (lasted, tally.refusals(Refusal::Stalled))
+    }
+
+    #[test]
+    fn a_stream_ends_when_its_client_takes_nothing_for_thirty_seconds() {
+        let given = |progress: Progress| async move { progress.moved() };
+        let (lasted, counted) = lasts(given);
+        assert!((28..=30).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
+        let slowly = |progress: Progress| async move {
+            for _ in 0..5 {
+                progress.moved();
+                tokio::time::sleep(Duration::from_secs(20)).await;
+            }
+            progress.moved();
+        };
+        let (lasted, counted) = lasts(slowly);
+        assert!((128..=130).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
+    }
+
+    #[test]
+    fn a_silent_application_and_a_body_that_is_waited_for_end_no_stream() {
+        let silent = |progress: Progress| async move {
+            progress.moved();
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            progress.caught_up();
+        };
+        assert_eq!(lasts(silent), (None, 0));
+        let uploads = |progress: Progress| async move {
+            progress.moved();
+            progress.uploads(true, false);
+        };
+        assert_eq!(lasts(uploads), (None, 0));
+        assert_eq!(lasts(|progress| async move { progress.caught_up() }), (None, 0));
+        assert_eq!(STALL_LIMIT, 30 * PER_SECOND);
+    }
+}
