@@ -225,7 +225,11 @@ fn a_client_that_sends_all_of_its_body_before_it_looks_finds_an_early_answer() {
         for _ in 0..5 {
             let mut client = TcpStream::connect(sidecar.listen).unwrap();
             client.set_read_timeout(Some(PATIENCE)).unwrap();
-            write!(client, "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n").unwrap();
+            // Where the application takes it all the same, the connection would go on.
+            let head = format!(
+                "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\nConnection: close\r\n\r\n"
+            );
+            client.write_all(head.as_bytes()).unwrap();
             for _ in 0..BODY / 65_536 {
                 client.write_all(&[7; 65_536]).unwrap();
             }
