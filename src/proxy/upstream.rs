@@ -248,15 +248,17 @@ impl Pool {
     async fn connect(&self, now: Tick, speak: Speak, tally: &WorkerTally) -> Result<Sender, Failed> {
         let deadline = self.dialler.deadline();
         let shared = self.dialler.expects_http2() && speak == Speak::Any;
-        let _opening = if shared {
+        let mut opening = None;
+        if shared {
             // Or each of a crowd would wait for all before it to fail.
-            Some(timeout_at(deadline, self.opening.lock()).await.map_err(|_| self.dialler.late())?)
-        } else {
-            None
-        };
-        if shared && let Some(sender) = self.checkout(now, speak) {
-            return Ok(sender);
+            let locked = timeout_at(deadline, self.opening.lock()).await;
+            opening = Some(locked.map_err(|_| self.dialler.late())?);
+            if let Some(sender) = self.checkout(now, speak) {
+                return Ok(sender);
+            }
         }
+        // By now it may be known that they cannot be shared, and then nobody is to wait for another's.
+        let _opening = opening.filter(|_| self.dialler.expects_http2());
         Ok(match self.dialler.dial(speak, deadline, tally).await? {
             Dialled::Http1(connection) => Sender::Http1(connection),
             Dialled::Http2(sender) => {
@@ -286,6 +288,10 @@ impl Pool {
 
     /// A request as HTTP/2 has it: `Host` becomes `:authority`, and nothing speaks of the connection.
     fn fit_http2(&self, request: &mut Request<Outbound>) {
+        if request.version() == Version::HTTP_2 {
+            // It comes back from a connection that did not take it, and its `Host` is where it belongs.
+            return;
+        }
         *request.version_mut() = Version::HTTP_2;
         let host = request.headers_mut().remove(HOST).filter(|host| !host.is_empty());
         let host = host.unwrap_or_else(|| self.authority.clone());

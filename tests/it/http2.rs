@@ -1,5 +1,6 @@
 //! HTTP/2: from clients that know beforehand, to applications that speak nothing else, and what floods do.
 
+mod applications;
 mod ends;
 mod limits;
 

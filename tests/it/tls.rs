@@ -1,5 +1,6 @@
 //! TLS with clients and with the application: files that change, clients that are refused, and garbage.
 
+mod crowd;
 mod volume;
 
 use std::io::{Read, Write};

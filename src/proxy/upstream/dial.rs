@@ -1,7 +1,7 @@
 //! Opens a connection to the application and learns what is spoken on it.
 
 use super::outbound::Outbound;
-use super::{Failed, classify};
+use super::{Failed, MAX_STREAMS, classify};
 use crate::config::{Scheme, Target};
 use crate::http1::client;
 use crate::proxy::received::BrokenOff;
@@ -24,9 +24,10 @@ use tokio_rustls::client::TlsStream;
 const STARTUP_PAUSE: Duration = Duration::from_millis(20);
 /// The most an application's head may hold; far more than an answer has, far less than would hurt.
 const MAX_HEADER_LIST: u32 = 256 * 1024;
-/// What the application may send ahead on one stream and on the connection, in bytes.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// What the application may send ahead on one stream, in bytes, and on the connection: answers that nobody takes must leave
+/// room for all the others.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
 /// What is kept of a request's body that the application does not take, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
 

@@ -21,6 +21,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -76,6 +77,7 @@ impl Sending {
                 Ok(Sending::Fresh { sent: Box::pin(pool.repeat(call, limit, tally)), gate })
             }
             Unanswered::Http2 { mut failed, copy } => {
+                let copy = copy.filter(|_| may_have_died(failed.error()));
                 match failed.take_message().or(copy.map(|copy| *copy)) {
                     Some(request) => {
                         again.tally.retries.add(1);
@@ -185,6 +187,19 @@ impl Future for Sent {
             (polled, _) => polled,
         }
     }
+}
+
+/// Whether it may be the connection that failed and not this request: its stream was not ended by itself, or was refused
+/// before anything was done with it.
+fn may_have_died(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(http2) = error.downcast_ref::<h2::Error>() {
+            return !http2.is_reset() || http2.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        cause = error.source();
+    }
+    true
 }
 
 /// Whether a request may be sent twice: an idempotent method and no body.
