@@ -15,6 +15,7 @@ mod accept;
 mod access;
 mod answers;
 mod body;
+mod caller;
 mod caught;
 mod connection;
 mod exchange;

@@ -1,6 +1,7 @@
 //! Passes an answer's bytes through, counts them, and closes the hop at the end, on error, or when it is dropped.
 
 use super::exchange::Exchange;
+use super::headers;
 use super::received::{BrokenOff, Next};
 use super::upstream::{Answer, classify};
 use crate::http1::Spelling;
@@ -88,8 +89,8 @@ impl Body for Watched {
                 return Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))));
             }
         };
-        let polled = Pin::new(answer).poll_frame(cx);
-        match &polled {
+        let mut polled = Pin::new(answer).poll_frame(cx);
+        match &mut polled {
             Poll::Pending => {
                 if let Some(exchange) = &this.exchange {
                     exchange.caught_up();
@@ -102,6 +103,9 @@ impl Body for Watched {
                     } else if let Some(trailers) = frame.trailers_ref() {
                         exchange.read_grpc_status(trailers);
                     }
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::pass_back_trailers(trailers);
                 }
                 this.close_if_ended();
             }

@@ -41,7 +41,27 @@ fn is_protected(name: &HeaderName) -> bool {
 
 /// Removes from a request's trailers what only the head says: there may be readers that take the two together.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    retain(trailers, |name| !is_protected(name));
+    retain(trailers, |name| !is_protected(name) && !is_of_connection(name));
+}
+
+/// Removes from an answer's trailers what speaks of a connection: HTTP/2 would carry none of them then.
+pub(super) fn pass_back_trailers(trailers: &mut HeaderMap) {
+    if trailers.keys().any(is_of_connection) {
+        retain(trailers, |name| !is_of_connection(name));
+    }
+}
+
+/// A field that speaks of one connection only.
+fn is_of_connection(name: &HeaderName) -> bool {
+    Present::named(name.as_str()).has(Present::HOP_BY_HOP)
+}
+
+/// Makes one line of a length that is said more than once; HTTP/2 has seen to it that it is one number.
+pub(super) fn join_lengths(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
 }
 
 /// Removes the fields that speak of one connection only, and those that `Connection` names. `Trailer` stays: it speaks
@@ -54,9 +74,7 @@ pub(super) fn remove_hop_by_hop(present: Present, headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !is_protected(name))
         .collect();
-    retain(headers, |name| {
-        !Present::named(name.as_str()).has(Present::HOP_BY_HOP) && !nominated.contains(name)
-    });
+    retain(headers, |name| !is_of_connection(name) && !nominated.contains(name));
 }
 
 /// Makes of the application's headers the client's.

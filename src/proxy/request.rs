@@ -12,6 +12,7 @@
 
 use super::answers;
 use super::body::Watched;
+use super::caller::{client, weigh};
 use super::connection::{Phase, Progress, Unsaid};
 use super::exchange::{Asked, Exchange, is_stream_of_messages};
 use super::headers::{self, HeaderAttributes, Peer};
@@ -22,16 +23,14 @@ use super::strict::{self, Refused};
 use super::upstream::{Answer, Failed, Gate, Outbound, Reply, Speak, Stall, Upload};
 use super::{Worker, tunnel};
 use crate::moment::Moment;
-use crate::sampling::trust::Standing;
 use crate::sampling::{Facts, Verdict};
-use crate::segment::{Client, Hop};
+use crate::segment::Hop;
 use crate::telemetry::{Refusal, UpstreamError};
 use crate::trace::{Arrived, Leaving, Said, SegmentId, TraceId};
 use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use std::future::Future;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -278,29 +277,6 @@ pub(super) fn trace_of(worker: &Worker, headers: &HeaderMap) -> TraceId {
     })
 }
 
-/// Applies the trust policy to what arrived from a peer, behind which `nearest` may stand. Returns the Root of a caller
-/// that may not name one.
-fn weigh(
-    worker: &Worker,
-    peer: &Peer,
-    nearest: Option<IpAddr>,
-    arrived: &mut Arrived,
-    now: Moment,
-) -> Option<TraceId> {
-    match worker.shared.trust.weigh(peer.address, nearest, arrived.said, now) {
-        Standing::Honoured => None,
-        Standing::DecisionRefused => {
-            worker.tally.trust_refused.add(1);
-            arrived.said = Said::Nothing;
-            None
-        }
-        Standing::TraceRefused => {
-            worker.tally.trust_refused.add(u64::from(arrived.trace.is_some()));
-            arrived.disown()
-        }
-    }
-}
-
 /// Opens the hop, decided.
 fn decide(
     worker: &Worker,
@@ -356,17 +332,6 @@ fn decide(
     }
 }
 
-/// Who asked: the nearest address that is not one of ours, as far as the chain before us can be trusted to say it.
-fn client(worker: &Worker, peer: &Peer, mut chain: impl Iterator<Item = IpAddr>) -> Client {
-    let trust = &worker.shared.trust;
-    let mut client = Client { address: peer.address, forwarded: false };
-    while trust.trusts(client.address) {
-        let Some(address) = chain.next() else { break };
-        client = Client { address, forwarded: true };
-    }
-    client
-}
-
 /// Makes of the client's request the one that the application gets.
 fn prepare(
     worker: &Worker,
@@ -386,8 +351,11 @@ fn prepare(
     if let Some(upgrade) = upgrade {
         upgrade.write(request.headers_mut());
     }
-    if request.version() == Version::HTTP_2 && present.has(Present::COOKIE) {
-        headers::join_cookies(request.headers_mut());
+    if request.version() == Version::HTTP_2 {
+        headers::join_lengths(request.headers_mut());
+        if present.has(Present::COOKIE) {
+            headers::join_cookies(request.headers_mut());
+        }
     }
     if let Some(authority) = request.uri().authority() {
         // RFC 9112 3.2.2: an absolute target wins over Host. In HTTP/2 there is no other.
