@@ -18,9 +18,11 @@
 //! Who was answered before its body had come to an end is lingered for, up to 30 s, before its connection is closed.
 
 mod carried;
+mod phase;
 
 use crate::telemetry::Refusal;
 pub(super) use carried::{Carried, Opening, ToItsEnd};
+pub(super) use phase::{Arrival, Phase, Unsaid};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -48,33 +50,6 @@ pub(super) const fn time_of(ticks: Tick) -> Duration {
     Duration::from_millis(ticks as u64 * 1000 / PER_SECOND as u64)
 }
 
-/// What a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Phase {
-    /// Between requests.
-    Idle,
-    /// Bytes of a head have come.
-    ReadingHead,
-    /// The application has the request, or owes us more of its answer; it may take its time.
-    Application,
-    /// The client owes us more of its body, or has not yet taken the bytes it was given.
-    Client,
-    /// The client has its answer and our end, and has not yet said the end of its body.
-    Lingering,
-    /// It carries something else than HTTP by now, which has no limits and no end that we would know.
-    Tunnel,
-}
-
-/// What bytes that came belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
-    HeadBegins,
-    Head,
-    Body,
-    Tunnel,
-}
-
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -88,18 +63,6 @@ enum Order {
     Stop,
 }
 
-/// What a client did to the end of its request's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Unsaid {
-    /// It went away.
-    Gone = 1,
-    /// It said something that is no body.
-    Malformed,
-    /// It said nothing for too long.
-    Stalled,
-}
-
 /// Shared by a connection, its requests and the sweep.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
@@ -110,6 +73,8 @@ pub(super) struct ConnectionState {
     owes_body: AtomicBool,
     /// Somebody waits for more of that body.
     awaits_body: AtomicBool,
+    /// The client was given bytes of an answer and has not been seen to take them all.
+    is_given: AtomicBool,
     /// The present request has its answer.
     is_answered: AtomicBool,
     since: AtomicU32,
@@ -126,6 +91,7 @@ impl ConnectionState {
             unsaid: AtomicU8::new(0),
             owes_body: AtomicBool::new(false),
             awaits_body: AtomicBool::new(false),
+            is_given: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
             since: AtomicU32::new(now),
             order: AtomicU8::new(Order::Carry as u8),
@@ -262,12 +228,20 @@ impl Progress {
     pub(super) fn begin(&self) {
         self.state.is_answered.store(false, Ordering::Relaxed);
         self.state.awaits_body.store(false, Ordering::Relaxed);
+        self.state.is_given.store(false, Ordering::Relaxed);
         self.enter(Phase::Application);
+    }
+
+    /// The client was given bytes of the answer to take; its time starts again.
+    pub(super) fn gave(&self) {
+        self.state.is_given.store(true, Ordering::Relaxed);
+        self.moved();
     }
 
     /// The client has taken all that there is of the answer. It is the application's turn, unless the client owes more of
     /// its body.
     pub(super) fn caught_up(&self) {
+        self.state.is_given.store(false, Ordering::Relaxed);
         if !self.state.awaits_body.load(Ordering::Relaxed) {
             self.enter(Phase::Application);
         }
@@ -286,6 +260,8 @@ impl Progress {
         let is_answered = self.state.is_answered.load(Ordering::Relaxed);
         match (waits, is_answered) {
             (true, _) => self.enter(Phase::Client),
+            // It sends, and may all the same take nothing.
+            (false, false) if self.is_given() => self.moved(),
             (false, false) => self.enter(Phase::Application),
             (false, true) if is_end => self.enter(Phase::Idle),
             (false, true) => self.moved(),
@@ -295,9 +271,13 @@ impl Progress {
     /// Nobody waits any more for more of the body.
     pub(super) fn uploads_no_more(&self) {
         self.state.awaits_body.store(false, Ordering::Relaxed);
-        if !self.state.is_answered.load(Ordering::Relaxed) {
+        if !self.state.is_answered.load(Ordering::Relaxed) && !self.is_given() {
             self.enter(Phase::Application);
         }
+    }
+
+    fn is_given(&self) -> bool {
+        self.state.is_given.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is going on. After its answer, a body may still be on its way.
@@ -318,15 +298,14 @@ impl Progress {
         }
     }
 
-    /// For how long the client has taken nothing of an answer, in ticks; nothing if it is not its turn to take, or if it is
-    /// waited for with its body, which has a limit of its own.
+    /// For how long the client of a stream has taken nothing of its answer, nor sent anything, in ticks; nothing if there is
+    /// none to take. A stream that has its answer and is still there waits for nothing else.
     pub(super) fn untaken(&self) -> Option<Tick> {
-        let is_clients = self.state.phase.load(Ordering::Relaxed) == Phase::Client as u8;
-        let takes = is_clients && !self.state.awaits_body.load(Ordering::Relaxed);
+        let takes = self.is_given() || self.state.is_answered.load(Ordering::Relaxed);
         takes.then(|| self.tick().saturating_sub(self.state.since.load(Ordering::Relaxed)))
     }
 
-    /// The client was given bytes to take, or sent some; its time starts again.
+    /// The client took or sent something; its time starts again.
     pub(super) fn moved(&self) {
         self.state.enter(Phase::Client, self.tick());
     }

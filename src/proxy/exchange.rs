@@ -124,7 +124,7 @@ impl Exchange {
     /// `n` bytes of body are given to the client.
     pub(super) fn count(&mut self, n: usize) {
         self.bytes += n as u64;
-        self.progress.moved();
+        self.progress.gave();
     }
 
     /// The client has taken what it was given, and the application owes more.

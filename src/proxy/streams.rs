@@ -135,32 +135,48 @@ mod tests {
 
     #[test]
     fn a_stream_ends_when_its_client_takes_nothing_for_thirty_seconds() {
-        let given = |progress: Progress| async move { progress.moved() };
+        let given = |progress: Progress| async move { progress.gave() };
         let (lasted, counted) = lasts(given);
         assert!((28..=30).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
         let slowly = |progress: Progress| async move {
             for _ in 0..5 {
-                progress.moved();
+                progress.gave();
                 tokio::time::sleep(Duration::from_secs(20)).await;
             }
-            progress.moved();
+            progress.gave();
         };
         let (lasted, counted) = lasts(slowly);
         assert!((128..=130).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
     }
 
     #[test]
+    fn neither_a_body_nor_the_last_bytes_are_an_excuse() {
+        let sends = |progress: Progress| async move {
+            progress.uploads(true, false);
+            progress.gave();
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            progress.uploads(false, true);
+            progress.uploads_no_more();
+        };
+        let (lasted, counted) = lasts(sends);
+        assert!((48..=50).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
+        let last = |progress: Progress| async move {
+            progress.gave();
+            progress.end();
+        };
+        let (lasted, counted) = lasts(last);
+        assert!((28..=30).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
+    }
+
+    #[test]
     fn a_silent_application_and_a_body_that_is_waited_for_end_no_stream() {
         let silent = |progress: Progress| async move {
-            progress.moved();
+            progress.gave();
             tokio::time::sleep(Duration::from_secs(20)).await;
             progress.caught_up();
         };
         assert_eq!(lasts(silent), (None, 0));
-        let uploads = |progress: Progress| async move {
-            progress.moved();
-            progress.uploads(true, false);
-        };
+        let uploads = |progress: Progress| async move { progress.uploads(true, false) };
         assert_eq!(lasts(uploads), (None, 0));
         assert_eq!(lasts(|progress| async move { progress.caught_up() }), (None, 0));
         assert_eq!(STALL_LIMIT, 30 * PER_SECOND);

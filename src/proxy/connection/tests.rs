@@ -97,3 +97,19 @@ fn orders_only_grow_stronger() {
     state.finish();
     assert_eq!(state.order.load(Ordering::Relaxed), Order::Cut as u8);
 }
+
+#[test]
+fn who_sends_the_end_of_a_body_and_takes_nothing_of_the_answer_is_cut() {
+    let tick = Arc::new(AtomicU32::new(0));
+    let progress = Progress::new(Arc::new(ConnectionState::new(0)), Arc::clone(&tick));
+    progress.begin();
+    progress.uploads(true, false);
+    progress.gave();
+    tick.store(STALL_LIMIT - 1, Ordering::Relaxed);
+    progress.uploads(false, true);
+    progress.uploads_no_more();
+    assert_eq!(progress.state.sweep(2 * STALL_LIMIT - 2), None, "what it sent began its time anew");
+    assert_eq!(progress.state.sweep(2 * STALL_LIMIT - 1), Some(Refusal::Stalled));
+    progress.caught_up();
+    assert_eq!(progress.state.sweep(9 * STALL_LIMIT), None, "now it is the application's turn");
+}
