@@ -29,6 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockFilter, SockRef};
 use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -200,7 +201,10 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr) {
 /// Agrees on a protocol and carries the connection to its end.
 async fn carry(registered: Registered, state: Arc<ConnectionState>, stream: TcpStream, address: SocketAddr) {
     let worker = Rc::clone(&registered.worker);
-    let has_come = Rc::new(Cell::new(false));
+    // Before the end, the kernel itself is asked: the runtime cannot have heard yet of what came with the client.
+    let is_here = worker.shared.is_draining()
+        && SockRef::from(&stream).peek(&mut [MaybeUninit::uninit(); 1]).is_ok_and(|n| n > 0);
+    let has_come = Rc::new(Cell::new(is_here));
     let future = Box::pin(open(Rc::clone(&worker), stream, Rc::clone(&has_come)));
     let opening = Opening { future, has_come, finishes: false };
     let (stream, protocol) = match Carried::new(opening, Arc::clone(&state)).await {

@@ -105,3 +105,28 @@ fn after_a_kill_under_load_the_next_one_serves_at_once() {
     assert!(last.is_some() && back.scrape().sum("collimator_requests_total", &[]) > 0.0);
     eprintln!("first answer {took:?} after the start that followed the kill");
 }
+
+#[test]
+fn who_is_let_in_at_the_last_moment_is_answered() {
+    const N_CLIENTS: usize = 8;
+    for workers in ["1", "2"] {
+        let mut world = World::start(|options| {
+            options.rules(ALWAYS).args(&["--drain-delay", "1s", "--workers", workers])
+        });
+        assert_eq!(world.send(&Request::get("/")).status, 200);
+        world.sidecar.terminate();
+        world.sidecar.scrape_until("it drains", |scrape| scrape.sum("collimator_draining", &[]) == 1.0);
+        // Its time stands still while they come; when it goes on, all is over at once.
+        world.sidecar.signal("STOP");
+        let mut clients: Vec<Client> = (0..N_CLIENTS).map(|_| world.sidecar.client()).collect();
+        for client in &mut clients {
+            client.say(&Request::get("/").header("Host", "a").to_bytes()).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(1100));
+        world.sidecar.signal("CONT");
+        for (n, mut client) in clients.into_iter().enumerate() {
+            assert_eq!(client.read("GET").unwrap().status, 200, "client {n} of {workers} workers");
+        }
+        world.sidecar.wait().check(0);
+    }
+}
