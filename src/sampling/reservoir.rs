@@ -50,9 +50,11 @@ impl ReservoirSize {
         }
         let nanos = u128::from(now.monotonic_nanos());
         if self.0 < MICRO {
-            // One place in each 1/size seconds.
+            // One place in each 1/size seconds. Such a window is called by the second in which it has begun, or the number of
+            // one size would mean another time with the next, and a reload could close a reservoir for days.
             let window = nanos * u128::from(self.0) / (NANOS * u128::from(MICRO));
-            return (window as u32, 1);
+            let begun = window * u128::from(MICRO) / u128::from(self.0);
+            return (begun as u32, 1);
         }
         let second = now.monotonic_nanos() / NANOS as u64;
         // Nearly all sizes are whole, and a division of 128 bits takes as long as the rest of a decision.
@@ -189,6 +191,23 @@ mod tests {
         assert!(reservoir.take(ReservoirSize::per_second(2), at(3.2)));
         assert_eq!(reservoir.level(ReservoirSize::per_second(2), at(3.3)), (2, 2));
         assert_eq!(reservoir.level(ReservoirSize::per_second(2), at(4.0)), (0, 2));
+    }
+
+    #[test]
+    fn trap_a_new_size_closes_a_reservoir_for_no_longer_than_a_window() {
+        const TEN_DAYS: f64 = 864_000.0;
+        let size = |places: f64| ReservoirSize::try_from(places).unwrap();
+        for sizes in
+            [[1.0, 0.2], [0.2, 0.1], [0.2, 1.0 / 6.0], [0.1, 0.2], [2.5, 0.5], [0.3, 1.0], [0.001, 7.5]]
+        {
+            let reservoir = Reservoir::default();
+            assert!(reservoir.take(size(sizes[0]), at(TEN_DAYS)));
+            let window = (1.0 / sizes[1]).max(1.0);
+            let taken = (0..100).filter(|n| {
+                reservoir.take(size(sizes[1]), at(TEN_DAYS + 2.0 * window * f64::from(*n) / 100.0))
+            });
+            assert!(taken.count() >= 1, "{sizes:?}");
+        }
     }
 
     #[test]
