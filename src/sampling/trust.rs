@@ -112,6 +112,9 @@ pub struct Network {
     prefix: u8,
 }
 
+/// How many leading bits an address of IPv4 has before it within IPv6.
+const MAPPED: u8 = 96;
+
 impl FromStr for Network {
     type Err = ();
 
@@ -126,7 +129,14 @@ impl FromStr for Network {
             Some(prefix) => prefix.parse().map_err(|_| ())?,
             None => longest,
         };
-        if prefix <= longest { Ok(Network { address, prefix }) } else { Err(()) }
+        match address.to_canonical() {
+            _ if prefix > longest => Err(()),
+            // As addresses are looked at: one of IPv4 within IPv6 is one of IPv4.
+            IpAddr::V4(mapped) if longest == 128 && prefix >= MAPPED => {
+                Ok(Network { address: mapped.into(), prefix: prefix - MAPPED })
+            }
+            _ => Ok(Network { address, prefix }),
+        }
     }
 }
 
@@ -246,6 +256,8 @@ mod tests {
         check("203.0.113.0/24", "203.0.113.9", "", Said::Drop, Standing::Honoured);
         check("203.0.113.0/24", "10.0.0.1", "", Said::Drop, Standing::DecisionRefused);
         check("2001:db8::/32", "2001:db8:1::1", "", Said::Drop, Standing::Honoured);
+        check("::ffff:203.0.113.0/120", "203.0.113.9", "", Said::Drop, Standing::Honoured);
+        check("::ffff:203.0.113.0/120", "203.0.114.9", "", Said::Drop, Standing::DecisionRefused);
     }
 
     #[test]
