@@ -32,6 +32,8 @@ use tokio::task::AbortHandle;
 const MAX_CONNECTIONS: usize = 64;
 /// How long a head may take, and a connection stay idle.
 const LIMIT: Duration = Duration::from_secs(10);
+/// What is kept of a head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
 /// The largest body of a POST, in bytes.
 const MAX_BODY: usize = 1024;
 /// The largest body of a request to be explained, in bytes.
@@ -54,7 +56,7 @@ pub enum Port {
 pub async fn serve(listener: TcpListener, port: Port, control: Arc<Control>) {
     let mut open = VecDeque::<AbortHandle>::with_capacity(MAX_CONNECTIONS);
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(LIMIT);
+    server.timer(TokioTimer::new()).header_read_timeout(LIMIT).max_buf_size(MAX_HEAD);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;

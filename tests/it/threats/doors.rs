@@ -181,3 +181,17 @@ fn who_holds_every_place_does_not_keep_a_kubelet_from_asking() {
         drop(held);
     }
 }
+
+#[test]
+fn a_head_on_the_ports_beside_traffic_is_kept_up_to_16_kib() {
+    let world = World::ruled(NEVER);
+    for address in [world.sidecar.metrics, world.sidecar.admin] {
+        let asked = |length: usize| {
+            let long =
+                Request::get("/livez").header("Host", "localhost").header("X-Long", "x".repeat(length));
+            Client::once(address, &long).status
+        };
+        assert_eq!(asked(12_000), 200);
+        assert_eq!(asked(17_000), 431);
+    }
+}
