@@ -363,7 +363,16 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 () = stop.notified() => return,
-                _ = self.hang_up.recv() => { control.reload().await; }
+                _ = self.hang_up.recv() => {
+                    // Files may lie on something that does not answer, and a stop does not wait for that.
+                    let reload = control.reload();
+                    tokio::select! {
+                        _ = self.terminate.recv() => return,
+                        _ = self.interrupt.recv() => return,
+                        () = stop.notified() => return,
+                        _ = reload => {}
+                    }
+                }
             }
         }
     }

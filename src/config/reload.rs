@@ -96,14 +96,15 @@ pub struct LiveRules {
     successes: AtomicU64,
     failures: AtomicU64,
     last_success_epoch: AtomicU64,
+    /// What was last read. Held while files are read, which may take as long as whatever they lie on likes.
+    seen: Mutex<Fingerprint>,
     files: Mutex<Files>,
     states: Mutex<States>,
 }
 
-/// What was last read.
+/// What came of it. Held for a moment only: probes and scrapes ask.
 #[derive(Debug)]
 struct Files {
-    fingerprint: Fingerprint,
     n_files: usize,
     error: Option<String>,
     change: Option<(Change, u64)>,
@@ -136,7 +137,8 @@ impl LiveRules {
             successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             last_success_epoch: AtomicU64::new(now.epoch_seconds().into()),
-            files: Mutex::new(Files { fingerprint, n_files, error: None, change: None }),
+            seen: Mutex::new(fingerprint),
+            files: Mutex::new(Files { n_files, error: None, change: None }),
             states: Mutex::new(states),
         }))
     }
@@ -165,7 +167,8 @@ impl LiveRules {
             successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             last_success_epoch: AtomicU64::new(0),
-            files: Mutex::new(Files { fingerprint, n_files: 0, error, change: None }),
+            seen: Mutex::new(fingerprint),
+            files: Mutex::new(Files { n_files: 0, error, change: None }),
             states: Mutex::new(states),
         };
         (Arc::new(live), Some(problems))
@@ -232,20 +235,22 @@ impl LiveRules {
 
     fn look(&self, now: Moment, asked: bool) -> Reloaded {
         // Held throughout, so that two who look at once cannot overtake one another.
-        let mut files = lock(&self.files);
+        let mut seen = lock(&self.seen);
         let RulesSource::Path(path) = &self.source else {
             if asked {
                 self.succeed(now);
             }
             return Reloaded::Unchanged;
         };
-        let (sources, fingerprint) = read_settled(|| rules::read(path), fingerprint, &files.fingerprint);
-        if fingerprint == files.fingerprint && !asked {
+        let (sources, fingerprint) = read_settled(|| rules::read(path), fingerprint, &seen);
+        if fingerprint == *seen && !asked {
             return Reloaded::Unchanged;
         }
-        let unchanged = fingerprint == files.fingerprint && files.error.is_none();
-        files.fingerprint = fingerprint;
-        match sources.and_then(|sources| rules::from_files(&sources)) {
+        let unchanged = fingerprint == *seen && lock(&self.files).error.is_none();
+        *seen = fingerprint;
+        let loaded = sources.and_then(|sources| rules::from_files(&sources));
+        let mut files = lock(&self.files);
+        match loaded {
             Ok(_) if unchanged => {
                 self.succeed(now);
                 Reloaded::Unchanged

@@ -66,12 +66,10 @@ pub(super) struct Live<C> {
     provider: Arc<CryptoProvider>,
     build: Build<C>,
     current: ArcSwap<C>,
-    last: Mutex<Last>,
-}
-
-struct Last {
-    fingerprint: u64,
-    standing: Standing,
+    /// What was last read. Held while files are read, which may take as long as whatever they lie on likes.
+    seen: Mutex<u64>,
+    /// What came of it. Held for a moment only: probes and scrapes ask.
+    standing: Mutex<Standing>,
 }
 
 impl<C> Live<C> {
@@ -87,8 +85,8 @@ impl<C> Live<C> {
             last_success_epoch: now.epoch_seconds().into(),
             ..Standing::default()
         };
-        let last = Mutex::new(Last { fingerprint: contents.fingerprint(), standing });
-        Ok((Live { files, provider, build, current, last }, parts.warnings))
+        let (seen, standing) = (Mutex::new(contents.fingerprint()), Mutex::new(standing));
+        Ok((Live { files, provider, build, current, seen, standing }, parts.warnings))
     }
 
     /// What new connections use.
@@ -101,25 +99,24 @@ impl<C> Live<C> {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        self.lock().standing.clone()
+        lock(&self.standing).clone()
     }
 
     /// Reads the files and takes over what changed. `asked`: builds anew in any case, and tells again what is wrong.
     pub(super) fn look(&self, now: Moment, asked: bool) -> Reloaded {
         // Held throughout, so that two who look at once cannot overtake one another.
-        let mut last = self.lock();
-        let (contents, fingerprint) =
-            read_settled(|| self.files.read(), Contents::fingerprint, &last.fingerprint);
-        let unchanged = fingerprint == last.fingerprint;
+        let mut seen = lock(&self.seen);
+        let (contents, fingerprint) = read_settled(|| self.files.read(), Contents::fingerprint, &seen);
+        let unchanged = fingerprint == *seen;
         if unchanged && !asked {
             return Reloaded::Unchanged;
         }
-        last.fingerprint = fingerprint;
+        *seen = fingerprint;
         let built = contents.parts(&self.provider, now).and_then(|mut parts| {
             let config = (self.build)(&mut parts, &self.provider)?;
             Ok((config, parts))
         });
-        let standing = &mut last.standing;
+        let mut standing = lock(&self.standing);
         match built {
             Ok((config, parts)) => {
                 self.current.store(Arc::new(config));
@@ -144,11 +141,11 @@ impl<C> Live<C> {
             }
         }
     }
+}
 
-    /// A panic while the lock was held leaves whole values behind.
-    fn lock(&self) -> MutexGuard<'_, Last> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A panic while the lock was held leaves whole values behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<C> fmt::Debug for Live<C> {

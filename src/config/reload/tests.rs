@@ -289,3 +289,11 @@ fn a_directory_swapped_while_being_read_is_read_again() {
     let (got, _) = read_settled(read, fingerprint, &Fingerprint::of(&()));
     assert_eq!(got.unwrap()[0].bytes, b"new");
 }
+
+#[test]
+fn what_came_of_the_last_look_is_told_while_the_next_one_lasts() {
+    let live = LiveRules::start(RulesSource::BuiltIn, at(1)).unwrap();
+    let _looking = lock(&live.seen);
+    assert!(live.reloads().last_succeeded);
+    assert_eq!(live.files(), 0);
+}
