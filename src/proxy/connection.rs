@@ -253,6 +253,11 @@ impl Progress {
         self.enter(Phase::Idle);
     }
 
+    /// All has gone and nothing has come: time without a request begins.
+    pub(super) fn rest(&self) {
+        self.state.enter(Phase::Idle, self.tick());
+    }
+
     /// The body of the present request was asked for more, and was kept waiting or not.
     pub(super) fn uploads(&self, waits: bool, is_end: bool) {
         self.owe_body(!is_end);

@@ -77,7 +77,7 @@ impl Socket {
         // However the last body came to its end: what nobody wanted was passed over.
         self.progress.owe_body(false);
         if bytes.is_empty() {
-            self.progress.enter(Phase::Idle);
+            self.progress.rest();
             return;
         }
         self.progress.enter(Phase::ReadingHead);
