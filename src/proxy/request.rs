@@ -52,9 +52,11 @@ pub(super) fn serve(
     let found = Found::of(request.headers());
     let present = found.present;
     if let Err(refused) = strict::check(&found, &request).and_then(|()| has_room(worker)) {
-        return Served::Refused {
-            response: Some(Box::new(answers::refuse(worker, &progress, &request, &refused))),
-        };
+        let response = answers::refuse(worker, &progress, &request, &refused);
+        if progress.is_stream() {
+            worker.streams.limit(worker, &progress);
+        }
+        return Served::Refused { response: Some(Box::new(response)) };
     }
 
     // 1 Read.
@@ -99,7 +101,7 @@ pub(super) fn serve(
     // Streams have no sweep, and those of gRPC and its like no limit.
     let is_limited = progress.is_stream() && !is_stream_of_messages(present, request.headers());
     if is_limited {
-        worker.streams.limit(&progress, &worker.tally);
+        worker.streams.limit(worker, &progress);
     }
     let (request, gate) = outbound(worker, present, version, request, &progress, is_limited);
     let ready = worker.clock.nanos();

@@ -4,7 +4,8 @@
 //! how long that lasts. What sees it is the task: hyper hands each stream's to an executor right after it has given the
 //! stream's request to the service.
 
-use super::connection::{Progress, STALL_LIMIT, STREAM_STALL_LIMIT, time_of};
+use super::Worker;
+use super::connection::{PER_SECOND, Progress, STALL_LIMIT, STREAM_STALL_LIMIT, Tick, time_of};
 use crate::telemetry::{Refusal, WorkerTally};
 use pin_project_lite::pin_project;
 use std::cell::RefCell;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep, sleep};
 
+/// How long a client of HTTP/2 may grant no window while there are places for others.
+const PATIENCE: Tick = 300 * PER_SECOND;
+
 /// Runs the streams of a worker's clients.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Streams {
@@ -24,9 +28,10 @@ pub(super) struct Streams {
 
 impl Streams {
     /// The stream whose request this is ends if its client takes nothing for too long.
-    pub(super) fn limit(&self, progress: &Progress, tally: &Arc<WorkerTally>) {
-        let limit = Limit { progress: progress.clone(), tally: Arc::clone(tally), timer: None };
-        *self.next.borrow_mut() = Some(limit);
+    pub(super) fn limit(&self, worker: &Worker, progress: &Progress) {
+        let tally = Arc::clone(&worker.tally);
+        let places = worker.shared.max_connections() as u64;
+        *self.next.borrow_mut() = Some(Limit { progress: progress.clone(), tally, places, timer: None });
     }
 }
 
@@ -44,21 +49,35 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
 struct Limit {
     progress: Progress,
     tally: Arc<WorkerTally>,
+    /// How many requests there may be at one time.
+    places: u64,
     /// Made when it first takes nothing, and moved when it rings.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Limit {
+    /// A client of HTTP/1 shows that it takes something as it reads; one of HTTP/2 when it grants a window, and many do that
+    /// only when they have read the half of a large one. So it has more time, unless others want its place.
+    fn most(&self) -> Tick {
+        if self.tally.in_flight.get() >= self.places / 2 { STALL_LIMIT } else { PATIENCE }
+    }
+
     /// Nothing happens: whether that is the client's doing, for too long.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         if self.timer.is_none() && self.progress.untaken().is_none() {
             return false;
         }
+        let most = self.most();
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(STREAM_STALL_LIMIT)));
         while timer.as_mut().poll(cx).is_ready() {
             match self.progress.untaken() {
-                Some(STALL_LIMIT..) => return true,
-                Some(age) => timer.as_mut().reset(Instant::now() + time_of(STALL_LIMIT - age)),
+                Some(age) if age >= most => return true,
+                Some(age) => {
+                    // Whether places have become scarce is asked as often as the shorter limit lasts.
+                    let rest = time_of(STALL_LIMIT.saturating_sub(age));
+                    let next = if rest.is_zero() { STREAM_STALL_LIMIT } else { rest };
+                    timer.as_mut().reset(Instant::now() + next);
+                }
                 None => {
                     self.timer = None;
                     return false;
@@ -97,15 +116,20 @@ impl<F: Future<Output = ()>> Future for Limited<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::connection::{ConnectionState, PER_SECOND};
+    use crate::proxy::connection::ConnectionState;
     use std::future::pending;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
     use tokio::time::{interval, timeout};
 
-    /// For how many seconds a stream lasts whose task never ends, and what was counted by then; nothing if it is there
-    /// after a day.
+    /// So many that one request leaves room for more, or does not.
+    const ENOUGH: u64 = 100;
+    const SCARCE: u64 = 2;
+
+    /// For how many seconds a stream lasts whose task never ends, where there are so many places, and what was counted by
+    /// then; nothing if it is there after a day.
     fn lasts<F: Future<Output = ()> + 'static>(
+        places: u64,
         what_happens: impl FnOnce(Progress) -> F,
     ) -> (Option<u64>, u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -113,7 +137,8 @@ mod tests {
         let tick = Arc::new(AtomicU32::new(0));
         let progress = Progress::new(Arc::new(ConnectionState::new(0)), Arc::clone(&tick));
         progress.begin();
-        let limit = Limit { progress: progress.clone(), tally: Arc::clone(&tally), timer: None };
+        tally.in_flight.add(1);
+        let limit = Limit { progress: progress.clone(), tally: Arc::clone(&tally), places, timer: None };
         let happens = what_happens(progress);
         let lasted = tokio::task::LocalSet::new().block_on(&runtime.unwrap(), async {
             tokio::task::spawn_local(async move {
@@ -134,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_ends_when_its_client_takes_nothing_for_thirty_seconds() {
+    fn where_places_are_scarce_a_client_takes_something_within_thirty_seconds() {
         let given = |progress: Progress| async move { progress.gave() };
-        let (lasted, counted) = lasts(given);
+        let (lasted, counted) = lasts(SCARCE, given);
         assert!((28..=30).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
         let slowly = |progress: Progress| async move {
             for _ in 0..5 {
@@ -145,8 +170,14 @@ mod tests {
             }
             progress.gave();
         };
-        let (lasted, counted) = lasts(slowly);
+        let (lasted, counted) = lasts(SCARCE, slowly);
         assert!((128..=130).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
+    }
+
+    #[test]
+    fn with_room_for_others_it_has_five_minutes() {
+        let (lasted, counted) = lasts(ENOUGH, |progress| async move { progress.gave() });
+        assert!((298..=330).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
     }
 
     #[test]
@@ -158,13 +189,13 @@ mod tests {
             progress.uploads(false, true);
             progress.uploads_no_more();
         };
-        let (lasted, counted) = lasts(sends);
+        let (lasted, counted) = lasts(SCARCE, sends);
         assert!((48..=50).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
         let last = |progress: Progress| async move {
             progress.gave();
             progress.end();
         };
-        let (lasted, counted) = lasts(last);
+        let (lasted, counted) = lasts(SCARCE, last);
         assert!((28..=30).contains(&lasted.unwrap()) && counted == 1, "{lasted:?} {counted}");
     }
 
@@ -175,10 +206,10 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(20)).await;
             progress.caught_up();
         };
-        assert_eq!(lasts(silent), (None, 0));
+        assert_eq!(lasts(SCARCE, silent), (None, 0));
         let uploads = |progress: Progress| async move { progress.uploads(true, false) };
-        assert_eq!(lasts(uploads), (None, 0));
-        assert_eq!(lasts(|progress| async move { progress.caught_up() }), (None, 0));
+        assert_eq!(lasts(SCARCE, uploads), (None, 0));
+        assert_eq!(lasts(SCARCE, |progress| async move { progress.caught_up() }), (None, 0));
         assert_eq!(STALL_LIMIT, 30 * PER_SECOND);
     }
 }
