@@ -13,6 +13,7 @@
 
 mod answer;
 mod dial;
+mod names;
 mod outbound;
 mod sending;
 mod turn;

@@ -1,5 +1,6 @@
 //! Opens a connection to the application and learns what is spoken on it.
 
+use super::names::Names;
 use super::outbound::Outbound;
 use super::{Failed, MAX_STREAMS, classify};
 use crate::config::{Scheme, Target};
@@ -49,6 +50,7 @@ pub(in crate::proxy) enum Speak {
 /// Opens connections to one target.
 pub(super) struct Dialler {
     pub(super) target: Target,
+    names: Names,
     connect_timeout: Duration,
     tls: Option<Arc<Tls>>,
     http2: http2::Builder<LocalExecutor>,
@@ -68,6 +70,7 @@ impl Dialler {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER);
         Dialler {
+            names: Names::new(&shared.upstream.host, shared.upstream.port),
             target: shared.upstream.clone(),
             connect_timeout: shared.connect_timeout,
             tls: shared.upstream_tls.clone(),
@@ -175,9 +178,9 @@ impl Dialler {
 
     /// Connects within the limit. An application that was never reached may still be starting: it is waited for.
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Failed> {
-        let address = (self.target.host.as_str(), self.target.port);
         loop {
-            let error = match timeout_at(deadline, TcpStream::connect(address)).await {
+            let connecting = async { TcpStream::connect(&*self.names.look_up().await?).await };
+            let error = match timeout_at(deadline, connecting).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => error,
                 Err(_) => return Err(self.late()),
