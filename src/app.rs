@@ -35,8 +35,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -44,6 +44,8 @@ const BACKLOG: i32 = 4096;
 const FILES_POLL: Duration = Duration::from_secs(1);
 /// What the sinks get to send what they have, after the last request.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+/// How long workers may take to end once their connections are cut.
+const LAST_WORK: Duration = Duration::from_secs(3);
 
 /// Why the sidecar cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,7 @@ pub async fn run(
     let identity =
         Identity { name: SegmentName::repair(&settings.service_name.value), ..Identity::default() };
     let share = descriptors::claim(n_workers);
+    let tallies: Arc<[Arc<WorkerTally>]> = (0..n_workers).map(|_| Arc::default()).collect();
     let shared = Arc::new(Shared {
         upstream_authority: HeaderValue::try_from(upstream.authority())
             .unwrap_or(HeaderValue::from_static("localhost")),
@@ -143,13 +146,13 @@ pub async fn run(
         trust: Trust::new(settings.trust.value.clone()),
         emitter,
         connections: AtomicUsize::new(0),
+        tallies: Arc::clone(&tallies),
         draining: AtomicBool::new(false),
     });
 
     shared.limit_connections(settings.max_connections.value);
 
     let (stage, staged) = watch::channel(Stage::Serving);
-    let tallies: Vec<Arc<WorkerTally>> = (0..n_workers).map(|_| Arc::default()).collect();
     let mut workers = Vec::with_capacity(n_workers);
     let doors = if n_workers == 1 {
         vec![Door::Listener(listener)]
@@ -158,7 +161,7 @@ pub async fn run(
         tokio::spawn(proxy::share_out(listener, hands, staged.clone()));
         doors
     };
-    for (number, (door, tally)) in doors.into_iter().zip(&tallies).enumerate() {
+    for (number, (door, tally)) in doors.into_iter().zip(&*tallies).enumerate() {
         let dice = Dice::from_system().map_err(system("get randomness"))?;
         let (shared, tally, staged) = (Arc::clone(&shared), Arc::clone(tally), staged.clone());
         let worker = std::thread::Builder::new()
@@ -169,7 +172,7 @@ pub async fn run(
     }
 
     let counted = Arc::new(Counted {
-        workers: tallies,
+        workers: tallies.to_vec(),
         shared: Arc::clone(&shared),
         rules: Arc::clone(&rules),
         candidate: candidate.clone(),
@@ -228,6 +231,8 @@ fn work(
     if let Err(error) = runtime.block_on(proxy::run(shared, tally, clock, dice, door, staged)) {
         tracing::error!(%error, "a worker cannot listen; the others go on");
     }
+    // A name that is still being looked up is nothing to wait for.
+    runtime.shutdown_background();
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
@@ -393,8 +398,7 @@ async fn drain(
         () = signals.stop() => {}
     }
     let _ = stage.send(Stage::Finishing);
-    let mut ended =
-        tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
+    let mut ended = all_ended(workers);
     let deadline = Instant::now() + settings.drain_timeout.value;
     let in_time = tokio::select! {
         ended = timeout_at(deadline, &mut ended) => ended.is_ok(),
@@ -403,8 +407,19 @@ async fn drain(
     if !in_time {
         tracing::warn!("connections are cut that did not finish in time; see setting `drain_timeout`");
         let _ = stage.send(Stage::Cutting);
-        let _ = ended.await;
+        // They take a second. What is queued is to be sent whatever holds a worker up.
+        let _ = timeout(LAST_WORK, ended).await;
     }
+}
+
+/// Told when all workers have ended. Not on the runtime's threads for blocking work: these may all hang on something.
+fn all_ended(workers: Vec<JoinHandle<()>>) -> oneshot::Receiver<()> {
+    let (told, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        workers.into_iter().for_each(|worker| drop(worker.join()));
+        let _ = told.send(());
+    });
+    ended
 }
 
 async fn flush(emitter: &Emitter) {
