@@ -111,6 +111,8 @@ pub struct Shared {
     pub emitter: Emitter,
     /// Connections that are open now.
     pub connections: AtomicUsize,
+    /// What each worker counts, for limits that are of all together.
+    pub tallies: Arc<[Arc<WorkerTally>]>,
     /// Answers say `Connection: close`.
     pub draining: AtomicBool,
 }
@@ -132,9 +134,19 @@ impl Shared {
         self.max_connections.load(Ordering::Relaxed)
     }
 
+    /// Requests under way in all workers together.
+    fn under_way(&self) -> u64 {
+        under_way(&self.tallies)
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
+}
+
+/// Requests under way in these workers together.
+fn under_way(tallies: &[Arc<WorkerTally>]) -> u64 {
+    tallies.iter().map(|tally| tally.in_flight.get()).sum()
 }
 
 /// How far the stop has come.

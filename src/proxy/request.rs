@@ -51,7 +51,9 @@ pub(super) fn serve(
     progress.owe_body(!request.body().is_end_stream());
     let found = Found::of(request.headers());
     let present = found.present;
-    if let Err(refused) = strict::check(&found, &request).and_then(|()| has_room(worker)) {
+    if let Err(refused) =
+        strict::check(&found, &request).and_then(|()| has_room(worker, progress.is_stream()))
+    {
         let response = answers::refuse(worker, &progress, &request, &refused);
         if progress.is_stream() {
             worker.streams.limit(worker, &progress);
@@ -251,9 +253,12 @@ fn outbound(
     (request.map(|body| Outbound::gated(upload(body), gate.clone())), Some(gate))
 }
 
-/// As many requests as connections: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
-fn has_room(worker: &Worker) -> Result<(), Refused> {
-    if worker.tally.in_flight.get() < worker.shared.max_connections() as u64 {
+/// As many requests as connections, in all workers together: on HTTP/1 that is no limit at all, on HTTP/2 it is one.
+fn has_room(worker: &Worker, is_stream: bool) -> Result<(), Refused> {
+    let (own, most) = (worker.tally.in_flight.get(), worker.shared.max_connections() as u64);
+    // What the others count is far from this core, and of HTTP/1 no more come than there are connections.
+    let is_near = is_stream || own >= most / worker.shared.tallies.len().max(1) as u64;
+    if !is_near || worker.shared.under_way() < most {
         return Ok(());
     }
     let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -4,8 +4,8 @@
 //! how long that lasts. What sees it is the task: hyper hands each stream's to an executor right after it has given the
 //! stream's request to the service.
 
-use super::Worker;
 use super::connection::{PER_SECOND, Progress, STALL_LIMIT, STREAM_STALL_LIMIT, Tick, time_of};
+use super::{Worker, under_way};
 use crate::telemetry::{Refusal, WorkerTally};
 use pin_project_lite::pin_project;
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 /// How long a client of HTTP/2 may grant no window while there are places for others.
 const PATIENCE: Tick = 300 * PER_SECOND;
@@ -31,7 +31,9 @@ impl Streams {
     pub(super) fn limit(&self, worker: &Worker, progress: &Progress) {
         let tally = Arc::clone(&worker.tally);
         let places = worker.shared.max_connections() as u64;
-        *self.next.borrow_mut() = Some(Limit { progress: progress.clone(), tally, places, timer: None });
+        let tallies = Arc::clone(&worker.shared.tallies);
+        *self.next.borrow_mut() =
+            Some(Limit { progress: progress.clone(), tally, tallies, places, timer: None });
     }
 }
 
@@ -49,9 +51,10 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
 struct Limit {
     progress: Progress,
     tally: Arc<WorkerTally>,
-    /// How many requests there may be at one time.
+    tallies: Arc<[Arc<WorkerTally>]>,
+    /// How many requests there may be at one time, in all workers together.
     places: u64,
-    /// Made when it first takes nothing, and moved when it rings.
+    /// Made when it first takes nothing, and again when it rings.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -59,7 +62,7 @@ impl Limit {
     /// A client of HTTP/1 shows that it takes something as it reads; one of HTTP/2 when it grants a window, and many do that
     /// only when they have read the half of a large one. So it has more time, unless others want its place.
     fn most(&self) -> Tick {
-        if self.tally.in_flight.get() >= self.places / 2 { STALL_LIMIT } else { PATIENCE }
+        if under_way(&self.tallies) >= self.places / 2 { STALL_LIMIT } else { PATIENCE }
     }
 
     /// Nothing happens: whether that is the client's doing, for too long.
@@ -67,24 +70,23 @@ impl Limit {
         if self.timer.is_none() && self.progress.untaken().is_none() {
             return false;
         }
-        let most = self.most();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(STREAM_STALL_LIMIT)));
-        while timer.as_mut().poll(cx).is_ready() {
-            match self.progress.untaken() {
-                Some(age) if age >= most => return true,
-                Some(age) => {
-                    // Whether places have become scarce is asked as often as the shorter limit lasts.
-                    let rest = time_of(STALL_LIMIT.saturating_sub(age));
-                    let next = if rest.is_zero() { STREAM_STALL_LIMIT } else { rest };
-                    timer.as_mut().reset(Instant::now() + next);
-                }
-                None => {
-                    self.timer = None;
-                    return false;
-                }
+        loop {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(STREAM_STALL_LIMIT)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return false;
             }
+            let Some(age) = self.progress.untaken() else {
+                self.timer = None;
+                return false;
+            };
+            if age >= self.most() {
+                return true;
+            }
+            // Whether places have become scarce is asked as often as the shorter limit lasts.
+            let rest = time_of(STALL_LIMIT.saturating_sub(age));
+            let next = if rest.is_zero() { STREAM_STALL_LIMIT } else { rest };
+            self.timer = Some(Box::pin(sleep(next)));
         }
-        false
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
     use std::future::pending;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
-    use tokio::time::{interval, timeout};
+    use tokio::time::{Instant, interval, timeout};
 
     /// So many that one request leaves room for more, or does not.
     const ENOUGH: u64 = 100;
@@ -138,7 +140,9 @@ mod tests {
         let progress = Progress::new(Arc::new(ConnectionState::new(0)), Arc::clone(&tick));
         progress.begin();
         tally.in_flight.add(1);
-        let limit = Limit { progress: progress.clone(), tally: Arc::clone(&tally), places, timer: None };
+        let tallies = Arc::from([Arc::clone(&tally)]);
+        let limit =
+            Limit { progress: progress.clone(), tally: Arc::clone(&tally), tallies, places, timer: None };
         let happens = what_happens(progress);
         let lasted = tokio::task::LocalSet::new().block_on(&runtime.unwrap(), async {
             tokio::task::spawn_local(async move {

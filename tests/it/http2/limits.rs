@@ -282,3 +282,42 @@ fn streams_that_a_client_resets_are_no_refusals() {
     });
     assert_eq!(refused(&world.sidecar, "streams"), 0.0);
 }
+
+#[test]
+fn requests_are_limited_in_all_workers_together() {
+    const PLACES: usize = 10;
+    const N_STREAMS: usize = 8;
+    let gate = Gate::default();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Answer::ok().held_by(&held));
+    let options = Options::run().rules(NEVER).upstream(upstream.address());
+    let sidecar = options.args(&["--sink", "none", "--workers", "2", "--max-connections", "10"]).start();
+    block_on(async {
+        // One for each worker.
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let client = connect(sidecar.listen).await;
+            for _ in 0..N_STREAMS {
+                let mut ready = client.clone().ready().await.unwrap();
+                let (response, _) = ready.send_request(get("http://a/"), true).unwrap();
+                answers.push(response);
+            }
+            // They are under way, or refused, before the other worker is asked.
+            eventually_async(|| {
+                let scrape = sidecar.scrape();
+                let under_way = scrape.sum("collimator_requests_in_flight", &[("direction", "inbound")]);
+                let refused = scrape.sum("collimator_connections_refused_total", &[]);
+                (under_way + refused) as usize == answers.len()
+            })
+            .await;
+        }
+        gate.open();
+        let mut refused = 0;
+        for answer in answers {
+            let answer = answer.await.unwrap();
+            refused += usize::from(answer.status() == 503);
+            assert!(matches!(answer.status().as_u16(), 200 | 503), "{answer:?}");
+        }
+        assert_eq!(refused, 2 * N_STREAMS - PLACES);
+    });
+}
