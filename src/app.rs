@@ -35,7 +35,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Connections that may wait to be accepted.
@@ -46,6 +46,8 @@ const FILES_POLL: Duration = Duration::from_secs(1);
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// How long workers may take to end once their connections are cut.
 const LAST_WORK: Duration = Duration::from_secs(3);
+/// Between two looks at whether they have.
+const ENDED_POLL: Duration = Duration::from_millis(5);
 
 /// Why the sidecar cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -398,28 +400,25 @@ async fn drain(
         () = signals.stop() => {}
     }
     let _ = stage.send(Stage::Finishing);
-    let mut ended = all_ended(workers);
     let deadline = Instant::now() + settings.drain_timeout.value;
     let in_time = tokio::select! {
-        ended = timeout_at(deadline, &mut ended) => ended.is_ok(),
+        ended = timeout_at(deadline, all_ended(&workers)) => ended.is_ok(),
         () = signals.stop() => false,
     };
     if !in_time {
         tracing::warn!("connections are cut that did not finish in time; see setting `drain_timeout`");
         let _ = stage.send(Stage::Cutting);
         // They take a second. What is queued is to be sent whatever holds a worker up.
-        let _ = timeout(LAST_WORK, ended).await;
+        let _ = timeout(LAST_WORK, all_ended(&workers)).await;
     }
 }
 
-/// Told when all workers have ended. Not on the runtime's threads for blocking work: these may all hang on something.
-fn all_ended(workers: Vec<JoinHandle<()>>) -> oneshot::Receiver<()> {
-    let (told, ended) = oneshot::channel();
-    std::thread::spawn(move || {
-        workers.into_iter().for_each(|worker| drop(worker.join()));
-        let _ = told.send(());
-    });
-    ended
+/// Waits until all workers have ended. On no thread: those for blocking work may all hang on something, and a system that
+/// has none to give is no reason to stop otherwise.
+async fn all_ended(workers: &[JoinHandle<()>]) {
+    while !workers.iter().all(JoinHandle::is_finished) {
+        sleep(ENDED_POLL).await;
+    }
 }
 
 async fn flush(emitter: &Emitter) {

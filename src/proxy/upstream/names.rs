@@ -45,7 +45,10 @@ impl Names {
 
     /// Asks the system, unless it is being asked.
     fn ask(&self) -> watch::Receiver<Option<Found>> {
-        if let Some(asked) = &*self.asked.borrow() {
+        // If whoever asked has failed, the system is asked again.
+        if let Some(asked) = &*self.asked.borrow()
+            && asked.has_changed().is_ok()
+        {
             return asked.clone();
         }
         let (answer, asked) = watch::channel(None);
@@ -80,6 +83,16 @@ mod tests {
                 assert!(Rc::ptr_eq(&one, &other) && one.iter().all(|found| found.ip().is_loopback()));
                 assert!(names.asked.borrow().is_none());
             }
+        });
+    }
+
+    #[test]
+    fn a_question_whose_asker_has_failed_is_asked_anew() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let names = Names::new("localhost", 80);
+            drop(names.asked.replace(Some(watch::channel(None).1)));
+            assert!(names.look_up().await.is_ok());
         });
     }
 
