@@ -5,7 +5,7 @@ use crate::http1::encode::Out;
 use crate::http1::head::RequestHead;
 use crate::http1::receive::{OF_REQUESTS, poll_frame, poll_more};
 use crate::http1::{Error, Spelling, Upgraded};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::Request;
 use http_body::{Frame, SizeHint};
 use std::cell::RefCell;
@@ -148,6 +148,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
 
     /// The next request may begin, perhaps with bytes that are here already.
     pub(super) fn begin_head(&mut self, begins: fn(&mut I, &mut Bytes)) {
+        // RFC 9112 2.2: some send an empty line after a body. No head begins with it.
+        while self.ahead.starts_with(b"\r\n") {
+            self.ahead.advance(2);
+        }
         if self.ahead.is_empty() {
             // Or it would keep the room of what was read before.
             self.ahead = Bytes::new();

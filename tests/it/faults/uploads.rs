@@ -237,13 +237,16 @@ fn a_connection_may_be_idle_for_a_minute_whatever_came_before() {
     passed_over.write_all(&[said.as_bytes(), &PIECE.repeat(4)[..LENGTH]].concat()).unwrap();
     let mut empty_line = connect(&sidecar);
     empty_line.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    for client in [&mut passed_over, &mut empty_line] {
+    // As old clients do: right behind the body.
+    let mut with_the_body = connect(&sidecar);
+    with_the_body.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n").unwrap();
+    for client in [&mut passed_over, &mut empty_line, &mut with_the_body] {
         let head = read_head(client);
         assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("connection: close"), "{head}");
     }
     empty_line.write_all(b"\r\n").unwrap();
     std::thread::sleep(Duration::from_secs(40));
-    for client in [&mut passed_over, &mut empty_line] {
+    for client in [&mut passed_over, &mut empty_line, &mut with_the_body] {
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let head = read_head(client);
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
