@@ -208,7 +208,7 @@ pub async fn run(
     };
     let mut door = accept::Open::try_from(door)?;
     let pool = Rc::new(Pool::new(&shared));
-    let streams = Streams::default();
+    let streams = Streams::new(&shared);
     let worker = Rc::new(Worker {
         tally,
         clock,

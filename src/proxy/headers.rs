@@ -46,8 +46,9 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
 
 /// Removes from an answer's trailers what speaks of a connection: HTTP/2 would carry none of them then.
 pub(super) fn pass_back_trailers(trailers: &mut HeaderMap) {
-    if trailers.keys().any(is_of_connection) {
-        retain(trailers, |name| !is_of_connection(name));
+    let is_unfit = |name: &HeaderName| is_of_connection(name) || *name == header::TRANSFER_ENCODING;
+    if trailers.keys().any(is_unfit) {
+        retain(trailers, |name| !is_unfit(name));
     }
 }
 

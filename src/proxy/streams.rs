@@ -5,7 +5,7 @@
 //! stream's request to the service.
 
 use super::connection::{PER_SECOND, Progress, STALL_LIMIT, STREAM_STALL_LIMIT, Tick, time_of};
-use super::{Worker, under_way};
+use super::{Shared, Worker, under_way};
 use crate::telemetry::{Refusal, WorkerTally};
 use pin_project_lite::pin_project;
 use std::cell::RefCell;
@@ -20,18 +20,24 @@ use tokio::time::{Sleep, sleep};
 const PATIENCE: Tick = 300 * PER_SECOND;
 
 /// Runs the streams of a worker's clients.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Streams {
+    /// What all workers count: copied once, or every stream would count who refers to the one list.
+    tallies: Rc<[Arc<WorkerTally>]>,
     /// The limit of the stream whose task comes next.
     next: Rc<RefCell<Option<Limit>>>,
 }
 
 impl Streams {
+    pub(super) fn new(shared: &Shared) -> Streams {
+        Streams { tallies: shared.tallies.iter().cloned().collect(), next: Rc::default() }
+    }
+
     /// The stream whose request this is ends if its client takes nothing for too long.
     pub(super) fn limit(&self, worker: &Worker, progress: &Progress) {
         let tally = Arc::clone(&worker.tally);
         let places = worker.shared.max_connections() as u64;
-        let tallies = Arc::clone(&worker.shared.tallies);
+        let tallies = Rc::clone(&self.tallies);
         *self.next.borrow_mut() =
             Some(Limit { progress: progress.clone(), tally, tallies, places, timer: None });
     }
@@ -51,7 +57,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
 struct Limit {
     progress: Progress,
     tally: Arc<WorkerTally>,
-    tallies: Arc<[Arc<WorkerTally>]>,
+    tallies: Rc<[Arc<WorkerTally>]>,
     /// How many requests there may be at one time, in all workers together.
     places: u64,
     /// Made when it first takes nothing, and again when it rings.
@@ -140,7 +146,7 @@ mod tests {
         let progress = Progress::new(Arc::new(ConnectionState::new(0)), Arc::clone(&tick));
         progress.begin();
         tally.in_flight.add(1);
-        let tallies = Arc::from([Arc::clone(&tally)]);
+        let tallies = Rc::from([Arc::clone(&tally)]);
         let limit =
             Limit { progress: progress.clone(), tally: Arc::clone(&tally), tallies, places, timer: None };
         let happens = what_happens(progress);

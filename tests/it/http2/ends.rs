@@ -47,7 +47,7 @@ fn a_client_that_has_its_whole_answer_has_not_left() {
 #[test]
 fn what_an_applications_trailers_say_of_its_connection_ends_no_answer() {
     let said = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n\
-                0\r\nConnection: x\r\nX-Sum: 1\r\nKeep-Alive: 5\r\n\r\n";
+                0\r\nConnection: x\r\nX-Sum: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: gzip\r\n\r\n";
     let world = World::scripted(move |_| Answer::raw(said));
     let answer =
         block_on(async { send(&mut connect(world.sidecar.listen).await, get("http://a/"), "").await });
