@@ -11,7 +11,7 @@ use super::caught::Caught;
 use super::connection::{Carried, ConnectionState, Opening, Phase, Progress};
 use super::headers::Peer;
 use super::heads::Head;
-use super::received::{BrokenOff, Received};
+use super::received::{BrokenOff, Received, http2_cause};
 use super::share::{Door, Knock};
 use super::socket::Socket;
 use super::stream::Stream;
@@ -262,8 +262,7 @@ fn count(worker: &Worker, error: &BrokenOff) {
         BrokenOff::Http1(http1::Error::Malformed(_)) => worker.tally.refused(Refusal::Malformed),
         BrokenOff::Http1(_) => {}
         BrokenOff::Http2(error) => {
-            let error = std::error::Error::source(error).and_then(|error| error.downcast_ref::<h2::Error>());
-            let Some(error) = error.filter(|error| error.is_library()) else { return };
+            let Some(error) = http2_cause(error).filter(|error| error.is_library()) else { return };
             match error.reason() {
                 Some(h2::Reason::ENHANCE_YOUR_CALM) => worker.tally.refused(Refusal::Flood),
                 Some(_) => worker.tally.refused(Refusal::Malformed),

@@ -5,6 +5,7 @@ use crate::http1::{self, Spelling, server};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,11 @@ pub(super) enum BrokenOff {
     Http1(#[from] http1::Error),
     #[error(transparent)]
     Http2(#[from] hyper::Error),
+}
+
+/// What h2 says in an error of hyper's, if it comes from there.
+pub(super) fn http2_cause(error: &hyper::Error) -> Option<&h2::Error> {
+    std::iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
 /// The next piece of a body.

@@ -9,11 +9,10 @@ use crate::http1;
 use crate::http1::client::Outgoing;
 use crate::proxy::connection::{Progress, STREAM_STALL_LIMIT, Unsaid};
 use crate::proxy::headers;
-use crate::proxy::received::{BrokenOff, Received};
+use crate::proxy::received::{BrokenOff, Received, http2_cause};
 use crate::telemetry::{Refusal, WorkerTally};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -239,17 +238,9 @@ fn unsaid(error: &BrokenOff) -> Unsaid {
     match error {
         BrokenOff::Http1(http1::Error::Malformed(_) | http1::Error::TooLarge) => Unsaid::Malformed,
         BrokenOff::Http1(_) => Unsaid::Gone,
-        BrokenOff::Http2(error) => {
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                // As h2 tells of a length that is not kept to.
-                if error.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library) {
-                    return Unsaid::Malformed;
-                }
-                cause = error.source();
-            }
-            Unsaid::Gone
-        }
+        // As h2 tells of a length that is not kept to.
+        BrokenOff::Http2(error) if http2_cause(error).is_some_and(h2::Error::is_library) => Unsaid::Malformed,
+        BrokenOff::Http2(_) => Unsaid::Gone,
     }
 }
 

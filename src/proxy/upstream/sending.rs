@@ -14,14 +14,13 @@ use super::outbound::{Gate, Outbound};
 use super::turn::{Silent, Turn, silence};
 use super::{Failed, Place, Pool, Speak, Tick, classify};
 use crate::http1::{self, Spelling, client};
-use crate::proxy::received::BrokenOff;
+use crate::proxy::received::{BrokenOff, http2_cause};
 use crate::proxy::stream::Stream;
 use crate::telemetry::WorkerTally;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -192,14 +191,8 @@ impl Future for Sent {
 /// Whether it may be the connection that failed and not this request: its stream was not ended by itself, or was refused
 /// before anything was done with it.
 fn may_have_died(error: &hyper::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(http2) = error.downcast_ref::<h2::Error>() {
-            return !http2.is_reset() || http2.reason() == Some(h2::Reason::REFUSED_STREAM);
-        }
-        cause = error.source();
-    }
-    true
+    http2_cause(error)
+        .is_none_or(|error| !error.is_reset() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// Whether a request may be sent twice: an idempotent method and no body.
