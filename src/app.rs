@@ -174,7 +174,6 @@ pub async fn run(
     }
 
     let counted = Arc::new(Counted {
-        workers: tallies.to_vec(),
         shared: Arc::clone(&shared),
         rules: Arc::clone(&rules),
         candidate: candidate.clone(),
@@ -365,22 +364,18 @@ impl Signals {
 
     /// Reloads on each `SIGHUP` until a signal or the admin port asks to stop.
     async fn until_stop(&mut self, stop: &Notify, control: &Control) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                () = stop.notified() => return,
-                _ = self.hang_up.recv() => {
-                    // Files may lie on something that does not answer, and a stop does not wait for that.
-                    let reload = control.reload();
-                    tokio::select! {
-                        _ = self.terminate.recv() => return,
-                        _ = self.interrupt.recv() => return,
-                        () = stop.notified() => return,
-                        _ = reload => {}
-                    }
-                }
+        let reloading = async {
+            while self.hang_up.recv().await.is_some() {
+                control.reload().await;
             }
+            std::future::pending().await
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = stop.notified() => {}
+            // Files may lie on something that does not answer, and a stop does not wait for that.
+            () = reloading => {}
         }
     }
 }

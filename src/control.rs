@@ -184,7 +184,8 @@ impl Control {
     fn sidecar_status(&self) -> SidecarStatus {
         let counted = &self.counted;
         let shared = &counted.shared;
-        let total: u64 = counted.workers.iter().flat_map(|worker| worker.requests()).map(|(.., n)| n).sum();
+        let total: u64 =
+            counted.shared.tallies.iter().flat_map(|worker| worker.requests()).map(|(.., n)| n).sum();
         let rules = self.rules_status();
         let inherited_sampled = counted.sum(|worker| worker.inherited_sampled.get());
         let states = counted.rules.states();

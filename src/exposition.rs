@@ -30,9 +30,7 @@ const SECONDS_PER_MONTH: f64 = 31.0 * 86_400.0;
 /// Everything that is counted somewhere.
 #[derive(Debug)]
 pub struct Counted {
-    /// One for each worker.
-    pub workers: Vec<Arc<WorkerTally>>,
-    /// What the workers share; sinks, and how the stop stands.
+    /// What the workers share: what each counts, sinks, and how the stop stands.
     pub shared: Arc<Shared>,
     /// Rules and their reloads.
     pub rules: Arc<LiveRules>,
@@ -43,12 +41,12 @@ pub struct Counted {
 impl Counted {
     /// The sum over all workers.
     pub fn sum(&self, of: impl Fn(&WorkerTally) -> u64) -> u64 {
-        self.workers.iter().map(|worker| of(worker)).sum()
+        self.shared.tallies.iter().map(|worker| of(worker)).sum()
     }
 
     /// One histogram of all workers.
     pub fn merged(&self, of: impl Fn(&WorkerTally) -> &Histogram) -> Merged {
-        Merged::of(self.workers.iter().map(|worker| of(worker)))
+        Merged::of(self.shared.tallies.iter().map(|worker| of(worker)))
     }
 }
 
@@ -97,7 +95,7 @@ impl Exposition {
         // One series at least is there from the start, so that a rate has something to begin from.
         request_counter("GET", "200".into()).absolute(0);
         let mut requests = std::collections::BTreeMap::new();
-        for (method, status, n) in counted.workers.iter().flat_map(|worker| worker.requests()) {
+        for (method, status, n) in counted.shared.tallies.iter().flat_map(|worker| worker.requests()) {
             *requests.entry((method, status)).or_insert(0) += n;
         }
         for ((method, status), n) in requests {
@@ -123,7 +121,7 @@ impl Exposition {
         counter!("collimator_tunnel_bytes_total", "direction" => "to_client")
             .absolute(counted.sum(|worker| worker.tunnel_bytes_out.get()));
         let mut headers = std::collections::BTreeMap::new();
-        for (format, outcome, n) in counted.workers.iter().flat_map(|worker| worker.headers_read()) {
+        for (format, outcome, n) in counted.shared.tallies.iter().flat_map(|worker| worker.headers_read()) {
             *headers.entry((format, outcome)).or_insert(0) += n;
         }
         for ((format, outcome), n) in headers {
@@ -198,7 +196,7 @@ impl Exposition {
     fn tls(&self) {
         let counted = &self.counted;
         let mut handshakes = std::collections::BTreeMap::new();
-        for (side, result, n) in counted.workers.iter().flat_map(|worker| worker.handshakes()) {
+        for (side, result, n) in counted.shared.tallies.iter().flat_map(|worker| worker.handshakes()) {
             *handshakes.entry((side, result)).or_insert(0) += n;
         }
         for ((side, result), n) in handshakes {

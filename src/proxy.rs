@@ -111,7 +111,7 @@ pub struct Shared {
     pub emitter: Emitter,
     /// Connections that are open now.
     pub connections: AtomicUsize,
-    /// What each worker counts, for limits that are of all together.
+    /// What each worker counts, one for each.
     pub tallies: Arc<[Arc<WorkerTally>]>,
     /// Answers say `Connection: close`.
     pub draining: AtomicBool,
