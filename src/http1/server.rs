@@ -18,8 +18,8 @@ use super::receive::{OF_REQUESTS, poll_more};
 use super::{Error, Spelling, Upgraded};
 use crate::clock::Clock;
 pub use body::Body;
-use body::Shared;
-use bytes::{Buf, Bytes};
+use body::{Shared, pass_over_empty_lines};
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
@@ -270,10 +270,7 @@ fn poll_head<I: AsyncRead + AsyncWrite + Unpin, B>(
     let shared = &mut *shared;
     let Some(io) = &mut shared.io else { return Poll::Ready(Ok(None)) };
     loop {
-        // RFC 9112 2.2: some send an empty line after a body. They are not kept, however many there are.
-        while shared.ahead.starts_with(b"\r\n") {
-            shared.ahead.advance(2);
-        }
+        pass_over_empty_lines(&mut shared.ahead);
         if !shared.ahead.is_empty()
             && section.may_be_whole(&shared.ahead)?
             && let Some(head) = head::request(&mut shared.ahead, options.preserve_header_case)?

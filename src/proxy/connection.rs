@@ -311,7 +311,7 @@ impl Progress {
     }
 
     /// The client took or sent something; its time starts again.
-    pub(super) fn moved(&self) {
+    fn moved(&self) {
         self.state.enter(Phase::Client, self.tick());
     }
 

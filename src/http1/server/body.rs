@@ -148,10 +148,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Shared<I> {
 
     /// The next request may begin, perhaps with bytes that are here already.
     pub(super) fn begin_head(&mut self, begins: fn(&mut I, &mut Bytes)) {
-        // RFC 9112 2.2: some send an empty line after a body. No head begins with it.
-        while self.ahead.starts_with(b"\r\n") {
-            self.ahead.advance(2);
-        }
+        pass_over_empty_lines(&mut self.ahead);
         if self.ahead.is_empty() {
             // Or it would keep the room of what was read before.
             self.ahead = Bytes::new();
@@ -188,6 +185,13 @@ impl<I> Shared<I> {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+}
+
+/// RFC 9112 2.2: some send an empty line after a body. No head begins with it; none is kept, however many there are.
+pub(super) fn pass_over_empty_lines(ahead: &mut Bytes) {
+    while ahead.starts_with(b"\r\n") {
+        ahead.advance(2);
     }
 }
 
