@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 /// How long an event may take before a test gives up; generous, because the machine is shared and waiting is
 /// only paid when something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -48,8 +50,22 @@ pub(crate) fn vacant_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// A connection of a client that takes little at a time: of what comes, the kernel holds next to nothing.
+pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = narrow_socket();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
+/// A socket before it is one of a client or a listener; what a listener accepts is as narrow.
+pub(crate) fn narrow_socket() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket
+}
+
 /// Reads up to the end of a head, and no further.
-pub(crate) fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -10,7 +10,7 @@ use crate::support::load::{Load, check_answered};
 use crate::support::sidecar::Options;
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::world::{NEVER, World};
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, eventually, narrow};
 
 fn load(world: &World) -> Load<'_> {
     Load {
@@ -111,11 +111,7 @@ fn a_body_that_the_application_does_not_take_stays_with_the_client() {
 fn who_takes_an_answer_slowly_but_steadily_gets_all_of_it() {
     const LENGTH: usize = 12 << 20;
     let world = World::scripted(|_| Answer::with(200, &[], vec![b'x'; LENGTH]));
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    // Or the kernel of the client takes most of it at once.
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&world.sidecar.listen.into()).unwrap();
-    let mut stream = TcpStream::from(socket);
+    let mut stream = narrow(world.sidecar.listen);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&Request::get("/").header("Connection", "close").to_bytes()).unwrap();
     let (start, mut taken, mut bytes) = (Instant::now(), 0, [0; 4000]);

@@ -1,60 +1,46 @@
 //! Applications of HTTP/2 that go away, reset, or are asked for more than a client takes.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::thread;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
 
 use super::to_h2c;
-use crate::support::PATIENCE;
 use crate::support::client::Request;
 use crate::support::h2c;
 use crate::support::sink::Sink;
+use crate::support::{PATIENCE, narrow};
 
 /// An application whose first connection says that it goes away once it has a request, which is held until one has come
 /// on another. Tells of each request which connection it came on and whom it was for.
 fn leaving() -> (SocketAddr, mpsc::Receiver<(usize, String)>) {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
     let (told, requests) = mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = TcpListener::from_std(listener).unwrap();
-            let second = Arc::new(tokio::sync::Notify::new());
-            for number in 0.. {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (told, second) = (told.clone(), Arc::clone(&second));
+    let second = Arc::new(tokio::sync::Notify::new());
+    let address = h2c::serve(move |number, mut connection| {
+        let (told, second) = (told.clone(), Arc::clone(&second));
+        async move {
+            let mut is_first = number == 0;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let is_held = std::mem::take(&mut is_first);
+                if is_held {
+                    connection.graceful_shutdown();
+                } else if number > 0 {
+                    second.notify_one();
+                }
+                told.send((number, request.uri().authority().unwrap().to_string())).unwrap();
+                let second = Arc::clone(&second);
                 tokio::spawn(async move {
-                    let mut connection = h2::server::handshake(stream).await.unwrap();
-                    let mut is_first = number == 0;
-                    while let Some(Ok((request, mut respond))) = connection.accept().await {
-                        let is_held = std::mem::take(&mut is_first);
-                        if is_held {
-                            connection.graceful_shutdown();
-                        } else if number > 0 {
-                            second.notify_one();
-                        }
-                        told.send((number, request.uri().authority().unwrap().to_string())).unwrap();
-                        let second = Arc::clone(&second);
-                        tokio::spawn(async move {
-                            if is_held {
-                                second.notified().await;
-                            }
-                            respond.send_response(Response::new(()), true).unwrap();
-                        });
+                    if is_held {
+                        second.notified().await;
                     }
+                    respond.send_response(Response::new(()), true).unwrap();
                 });
             }
-        });
+        }
     });
     (address, requests)
 }
@@ -123,10 +109,7 @@ fn answers_that_nobody_takes_leave_room_for_others() {
     let sidecar = to_h2c(application, &sink);
     let untaken: Vec<StdStream> = (0..N_UNTAKEN)
         .map(|_| {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_recv_buffer_size(4096).unwrap();
-            socket.connect(&sidecar.listen.into()).unwrap();
-            let mut stream = StdStream::from(socket);
+            let mut stream = narrow(sidecar.listen);
             stream.write_all(&Request::get("/large").to_bytes()).unwrap();
             stream.peek(&mut [0; 1]).unwrap();
             stream

@@ -1,6 +1,6 @@
 //! Many requests at once to an application behind TLS that takes its time.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::before;
 use crate::support::certificates::Authority;
 use crate::support::client::Request;
+use crate::support::read_head;
 use crate::support::secure::{SecureUpstream, accept};
 
 #[test]
@@ -25,12 +26,7 @@ fn nobody_waits_for_the_handshake_of_another_where_connections_are_not_shared() 
             thread::spawn(move || {
                 thread::sleep(HANDSHAKE);
                 let mut stream = accept(stream, &pair);
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
-                    head.extend_from_slice(&byte);
-                }
+                read_head(&mut stream);
                 thread::sleep(HANDSHAKE);
                 stream
                     .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

@@ -1,43 +1,24 @@
 //! More than a socket takes at once. TLS takes it all the same, and what it holds is still to be sent.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
-
 use super::{before, world_before};
-use crate::support::PATIENCE;
 use crate::support::certificates::Authority;
 use crate::support::client::Request;
 use crate::support::secure::{SecureClient, SecureUpstream, accept, trusting};
 use crate::support::upstream::{Answer, Upstream};
-use crate::support::world::World;
+use crate::support::{PATIENCE, narrow, narrow_socket, read_head};
 
-/// Of the kernel's buffer for what comes, or it takes most of it.
-const ROOM: usize = 4096;
 /// Taken at one time, in bytes, and what lies between two: less than whoever sends has to give.
 const PACE: usize = 128 << 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A connection whose client takes little at a time.
-fn narrow(world: &World) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(ROOM).unwrap();
-    socket.connect(&world.sidecar.listen.into()).unwrap();
-    socket.into()
-}
-
 /// The length of the next answer's body.
-fn read_head(stream: &mut impl Read) -> usize {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.extend_from_slice(&byte);
-    }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+fn read_length(stream: &mut impl Read) -> usize {
+    let head = read_head(stream).to_ascii_lowercase();
     let (_, length) = head.split_once("content-length: ").expect("an answer begins here");
     length.lines().next().unwrap().parse().unwrap()
 }
@@ -56,14 +37,15 @@ fn who_takes_little_at_a_time_gets_every_answer_to_its_end() {
         Answer::with(200, &[], pattern(LENGTHS[at], at))
     });
     let world = world_before(upstream, &authority, &authority.issue(&["localhost"]), &[]);
-    let mut client = SecureClient::over(narrow(&world), &trusting(&authority.pem(), None, &[])).unwrap();
+    let mut client =
+        SecureClient::over(narrow(world.sidecar.listen), &trusting(&authority.pem(), None, &[])).unwrap();
     let asked: Vec<u8> =
         (0..LENGTHS.len()).flat_map(|at| Request::get(&format!("/{at}")).to_bytes()).collect();
     client.stream().write_all(&asked).unwrap();
     let before = world.sidecar.process().memory();
     let mut most = 0;
     for (at, length) in LENGTHS.into_iter().enumerate() {
-        assert_eq!(read_head(client.stream()), length, "answer {at}");
+        assert_eq!(read_length(client.stream()), length, "answer {at}");
         let mut body = vec![0; length];
         for piece in body.chunks_mut(PACE) {
             client.stream().read_exact(piece).unwrap();
@@ -80,9 +62,7 @@ fn an_application_that_takes_little_at_a_time_gets_every_body_to_its_end() {
     const N_BODIES: usize = 3;
     let authority = Authority::new("Root");
     let pair = authority.issue(&["localhost"]);
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // What is accepted has it from here.
-    socket.set_recv_buffer_size(ROOM).unwrap();
+    let socket = narrow_socket();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     socket.listen(8).unwrap();
     let listener = TcpListener::from(socket);
@@ -92,7 +72,7 @@ fn an_application_that_takes_little_at_a_time_gets_every_body_to_its_end() {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut stream = accept(stream, &pair);
         for at in 0..N_BODIES {
-            let length = read_head(&mut stream);
+            let length = read_length(&mut stream);
             let mut body = vec![0; length];
             for piece in body.chunks_mut(PACE) {
                 stream.read_exact(piece).unwrap();
